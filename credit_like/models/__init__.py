@@ -1,0 +1,20 @@
+"""Networks, as plain ``nn.Module`` s that know nothing of logs, stores or training."""
+
+from credit_like.models.convolution import make_convolution
+from credit_like.models.detector import Detector
+from credit_like.models.gat import GAT
+from credit_like.models.id_encoder import HashIds, IdEncoder, LookupIds, NoIds, make_id_encoder
+from credit_like.models.readout import GraphPool, LayerJump
+
+__all__ = [
+    "GAT",
+    "Detector",
+    "GraphPool",
+    "HashIds",
+    "IdEncoder",
+    "LayerJump",
+    "LookupIds",
+    "NoIds",
+    "make_convolution",
+    "make_id_encoder",
+]

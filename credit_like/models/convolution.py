@@ -1,0 +1,44 @@
+"""The message-passing layers a GAT can be made of, brought to one signature."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import nn
+from torch_geometric.nn import GATConv, GATv2Conv, GINEConv, TransformerConv
+
+ConvKind = Literal["gatv2", "gat", "transformer", "gin"]
+
+
+def make_convolution(
+    kind: ConvKind, in_dim: int, out_dim: int, *, heads: int, edge_dim: int, dropout: float
+) -> nn.Module:
+    """A layer called as ``layer(x, edge_index, edge_attr)``: float32[N, in_dim] -> float32[N, out_dim].
+
+    ``gatv2`` (Brody et al. 2022), ``gat`` (Velickovic et al. 2018), ``transformer`` (Shi et al. 2021) and ``gin`` with
+    edge features (Xu et al. 2019; Hu et al. 2020). The attention kinds give each of ``heads`` heads an equal share of
+    ``out_dim`` and drop attention weights with probability ``dropout``; ``gin`` has no heads.
+
+    Every kind has a path from a node to itself that is not an edge (a linear skip, in GIN the ``1 + eps`` term), so a
+    node without neighbours keeps its features. Self-loops of the graph stay as they are: in a CAN window they mean
+    that an id followed itself, and adding one to every node would drown that.
+
+    Raises ValueError for another kind, or where ``out_dim`` is not a multiple of ``heads``.
+    """
+    if kind == "gin":
+        mlp = nn.Sequential(nn.Linear(in_dim, out_dim), nn.ReLU(), nn.Linear(out_dim, out_dim))
+        return GINEConv(mlp, train_eps=True, edge_dim=edge_dim)
+    if out_dim % heads:
+        raise ValueError(f"the layer width must be a multiple of heads; got width {out_dim} and {heads} heads")
+    share = out_dim // heads
+    if kind == "gatv2":
+        return GATv2Conv(
+            in_dim, share, heads=heads, dropout=dropout, add_self_loops=False, edge_dim=edge_dim, residual=True
+        )
+    if kind == "gat":
+        return GATConv(
+            in_dim, share, heads=heads, dropout=dropout, add_self_loops=False, edge_dim=edge_dim, residual=True
+        )
+    if kind == "transformer":
+        return TransformerConv(in_dim, share, heads=heads, dropout=dropout, edge_dim=edge_dim)
+    raise ValueError(f"convolution must be gatv2, gat, transformer or gin; got {kind!r}")

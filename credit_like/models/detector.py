@@ -1,0 +1,31 @@
+"""Detector: everything from a batch of raw graphs to logits, so that a checkpoint alone can score a log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class Detector(nn.Module):
+    """A network with the vocabulary and the scaler it was trained with, in one state dict.
+
+    Arguments:
+        vocabulary: int64[N] node keys -> int64[N] indices, 0 for an unknown id.
+        scaler: ``(x, edge_attr, ids)`` -> scaled ``(x, edge_attr)``.
+        network: ``(x, ids, edge_index, edge_attr, batch, num_graphs)`` -> logits, such as ``GAT``. Where its
+            ``takes_keys`` is true it receives node keys in place of vocabulary indices.
+    """
+
+    def __init__(self, vocabulary: nn.Module, scaler: nn.Module, network: nn.Module) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+        self.scaler = scaler
+        self.network = network
+
+    def forward(self, batch: Any) -> Tensor:
+        """Logits float32[num_graphs, 2]; ``batch`` has ``x, key, edge_index, edge_attr, batch, num_graphs``, as in PyG."""
+        ids = self.vocabulary(batch.key)
+        x, edge_attr = self.scaler(batch.x, batch.edge_attr, ids)
+        ids = batch.key if self.network.takes_keys else ids
+        return self.network(x, ids, batch.edge_index, edge_attr, batch.batch, batch.num_graphs)

@@ -1,0 +1,121 @@
+"""GAT: the supervised graph classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from credit_like.models.convolution import ConvKind, make_convolution
+from credit_like.models.id_encoder import IdEncoderKind, make_id_encoder
+from credit_like.models.readout import GraphPool, JumpKind, LayerJump, PoolKind
+
+
+class GAT(nn.Module):
+    """Id encoding beside node features -> message passing -> jumping knowledge -> pooling -> MLP -> 2 logits.
+
+    Arguments:
+        num_ids: rows of the id table, row 0 (unknown) included; used by ``id_encoder="lookup"`` alone.
+        node_features, edge_features: columns of ``x`` and ``edge_attr`` as the scaler gives them.
+        id_encoder: ``lookup``, ``hash`` or ``none``; see ``credit_like.models.id_encoder``.
+        id_dim: width of the id encoding.
+        unknown_rate: share of nodes whose id is hidden in training (``lookup``).
+        hash_buckets, hash_probes: table size (a power of two) and rows summed for one id (``hash``).
+        projection: width to which the input is projected first; 0 leaves it as it is.
+        conv, layers, heads: kind, number and attention heads of the message-passing layers.
+        width: output width of every layer, all heads together.
+        jump, pooling: see ``credit_like.models.readout``.
+        fc: widths of the hidden layers of the classifier, whose weights are ``fc_layers.N.weight``.
+        dropout: applied to node embeddings, attention weights and hidden layers.
+        classes: logits.
+
+    Defined for graphs of one node, graphs without edges and ids never met in training. Raises ValueError for a
+    choice that does not exist. Layer normalisation is per node, so a graph's logits do not depend on its batch.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_ids: int,
+        node_features: int,
+        edge_features: int,
+        id_encoder: IdEncoderKind = "lookup",
+        id_dim: int = 16,
+        unknown_rate: float = 0.02,
+        hash_buckets: int = 1024,
+        hash_probes: int = 2,
+        projection: int = 0,
+        conv: ConvKind = "gatv2",
+        layers: int = 2,
+        heads: int = 4,
+        width: int = 64,
+        jump: JumpKind = "cat",
+        pooling: Sequence[PoolKind] = ("mean", "max"),
+        fc: Sequence[int] = (64,),
+        dropout: float = 0.1,
+        classes: int = 2,
+    ) -> None:
+        super().__init__()
+        if layers < 1:
+            raise ValueError(f"a GAT has at least one message-passing layer; got layers={layers}")
+        self.dropout = dropout
+        self.id_encoder = make_id_encoder(
+            id_encoder,
+            num_ids=num_ids,
+            out_dim=id_dim,
+            unknown_rate=unknown_rate,
+            buckets=hash_buckets,
+            probes=hash_probes,
+        )
+        in_dim = node_features + self.id_encoder.out_dim
+        self.projection = nn.Linear(in_dim, projection) if projection else nn.Identity()
+        sizes = [projection or in_dim] + [width] * layers
+        self.convs = nn.ModuleList(
+            make_convolution(conv, size, width, heads=heads, edge_dim=edge_features, dropout=dropout)
+            for size in sizes[:-1]
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
+        self.jump = LayerJump(jump, width, layers)
+        self.pool = GraphPool(pooling)
+        head = [self.jump.out_dim * len(self.pool.kinds), *fc, classes]
+        self.fc_layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(head))
+
+    @property
+    def takes_keys(self) -> bool:
+        """Whether ``ids`` are to be node keys (hash encoding) and not vocabulary indices."""
+        return self.id_encoder.takes_keys
+
+    def forward(
+        self, x: Tensor, ids: Tensor, edge_index: Tensor, edge_attr: Tensor, batch: Tensor, num_graphs: int
+    ) -> Tensor:
+        """Logits of each graph.
+
+        Arguments: ``x`` float32[N, node_features], ``ids`` int64[N], ``edge_index`` int64[2, E], ``edge_attr``
+        float32[E, edge_features], ``batch`` int64[N] the graph of each node. Returns float32[num_graphs, classes].
+        """
+        return self.classify(self.embed(x, ids, edge_index, edge_attr, batch, num_graphs))
+
+    def embed(
+        self, x: Tensor, ids: Tensor, edge_index: Tensor, edge_attr: Tensor, batch: Tensor, num_graphs: int
+    ) -> Tensor:
+        """The pooled embedding of each graph, float32[num_graphs, D]; arguments as in ``forward``."""
+        return self.pool(self.encode(x, ids, edge_index, edge_attr), batch, num_graphs)
+
+    def encode(self, x: Tensor, ids: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
+        """Node embeddings float32[N, jump.out_dim] after jumping knowledge."""
+        hidden = self.projection(torch.cat([x, self.id_encoder(ids)], dim=1))
+        outputs = []
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            hidden = functional.elu(norm(conv(hidden, edge_index, edge_attr)))
+            hidden = functional.dropout(hidden, self.dropout, self.training)
+            outputs.append(hidden)
+        return self.jump(outputs)
+
+    def classify(self, pooled: Tensor) -> Tensor:
+        """The MLP alone: float32[G, D] -> float32[G, classes]."""
+        for layer in self.fc_layers[:-1]:
+            pooled = functional.dropout(functional.relu(layer(pooled)), self.dropout, self.training)
+        return self.fc_layers[-1](pooled)
