@@ -4,10 +4,12 @@ from credit_like.models.convolution import make_convolution
 from credit_like.models.detector import Detector
 from credit_like.models.gat import GAT
 from credit_like.models.id_encoder import HashIds, IdEncoder, LookupIds, NoIds, make_id_encoder
+from credit_like.models.losses import ClassificationLoss, make_loss
 from credit_like.models.readout import GraphPool, LayerJump
 
 __all__ = [
     "GAT",
+    "ClassificationLoss",
     "Detector",
     "GraphPool",
     "HashIds",
@@ -17,4 +19,5 @@ __all__ = [
     "NoIds",
     "make_convolution",
     "make_id_encoder",
+    "make_loss",
 ]

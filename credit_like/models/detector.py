@@ -24,7 +24,7 @@ class Detector(nn.Module):
         self.network = network
 
     def forward(self, batch: Any) -> Tensor:
-        """Logits float32[num_graphs, 2]; ``batch`` has ``x, key, edge_index, edge_attr, batch, num_graphs``, as in PyG."""
+        """float32[num_graphs, 2] of a PyG-like ``batch`` with ``x, edge_index, edge_attr, batch, num_graphs, key``."""
         ids = self.vocabulary(batch.key)
         x, edge_attr = self.scaler(batch.x, batch.edge_attr, ids)
         ids = batch.key if self.network.takes_keys else ids
