@@ -26,8 +26,8 @@ class ClassificationLoss(nn.Module):
 
     def __init__(self, class_weights: Tensor | None = None, gamma: float = 0.0) -> None:
         super().__init__()
-        if gamma < 0:
-            raise ValueError(f"the focal exponent gamma is at least 0; got {gamma}")
+        if gamma != 0.0 and gamma < 1.0:  # between 0 and 1 the gradient is infinite at p = 1
+            raise ValueError(f"the focal exponent gamma is 0, or at least 1; got {gamma}")
         self.gamma = gamma
         self.register_buffer("class_weights", torch.ones(2) if class_weights is None else class_weights)
 
