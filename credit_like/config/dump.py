@@ -1,0 +1,37 @@
+"""Settings -> YAML that load_config reads back to equal settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from credit_like.config.schema import Settings
+from credit_like.config.yaml_nodes import add_core_scalars
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes with the scalars of YAML 1.2, so that the text ``'1e-3'`` is quoted and stays text when read back."""
+
+    yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True  # the loader refuses aliases; equal values are written out
+
+
+def _list(dumper: _Dumper, items: list[Any]) -> yaml.Node:
+    short = not any(isinstance(item, dict | list) for item in items)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=short)
+
+
+add_core_scalars(_Dumper)
+_Dumper.add_representer(list, _list)
+
+
+def dump_config(settings: Settings) -> str:
+    """The resolved configuration, every default written out, in the order of the schema.
+
+    Settings whose type has no JSON form are not supported (pydantic's ``PydanticSerializationError``).
+    """
+    data = settings.model_dump(mode="json")
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True, width=100)
