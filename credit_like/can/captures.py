@@ -21,7 +21,7 @@ class AttackInterval:
 
 @dataclass(frozen=True)
 class Defect:
-    """A line or record of a log that was not taken as it stood, and why. ``line`` counts from 1; 0 is the whole file."""
+    """A line of a log that was not taken as it stood, and why; ``line`` counts from 1, 0 is the whole file."""
 
     line: int
     reason: str

@@ -1,0 +1,392 @@
+"""BaseTrainer: the training loop. Subclass it, write ``train_one_epoch`` and ``validate``, and get all the rest.
+
+``fit`` reads from top to bottom in the order in which things happen. What has to be right once in each step (mixed
+precision, accumulation, clipping, EMA, counters) lives behind ``optimize`` and ``batches``, in ``batch_loop.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import nn
+from torch.amp import GradScaler
+from torch.optim import Optimizer
+
+from credit_like.config import ConfigError, Document, UserError, validate
+from credit_like.training import checkpointing, inference
+from credit_like.training.batch_loop import BatchLoop
+from credit_like.training.batches import require_repeatable
+from credit_like.training.callbacks import Callback
+from credit_like.training.ensemble import dropout_active, mean_and_spread
+from credit_like.training.guards import engine_steps_only
+from credit_like.training.history import History, Patience, Row, phase_results, saved_columns
+from credit_like.training.loggers import Logger
+from credit_like.training.precision import gradient_scaler
+from credit_like.training.progress import epoch_line, say
+from credit_like.training.rng import epoch_seed, rng_kept, seed_everything, set_epoch
+from credit_like.training.run_folder import RunFolder
+from credit_like.training.schedulers import build_scheduler, steps_each_batch
+from credit_like.training.settings import TrainerSettings
+
+
+class BaseTrainer(BatchLoop, ABC):
+    """A training loop around any ``nn.Module``.
+
+    Args:
+        model: moved to ``device``; build the optimizer from ``trainer.model`` afterwards.
+        rank: this process's rank, 0 for one process; compared with the environment's RANK where that is set.
+        conf: ``save_loc`` (the run folder; environment variables are expanded) and a ``trainer`` section, whose keys
+            are those of ``Settings``. Each setting becomes an attribute (``train_one_epoch`` becomes
+            ``train_one_epoch_mode``). Other keys of ``conf`` are the subclass's own.
+        callbacks, loggers: see :mod:`credit_like.training.callbacks` and ``loggers``.
+
+    Raises ConfigError for an unknown or wrong setting, with the closest valid name. One process; not thread-safe.
+
+    A subclass with settings of its own extends the schema:
+    ``class Settings(BaseTrainer.Settings): margin: float = 1.0``.
+    """
+
+    Settings: ClassVar[type[TrainerSettings]] = TrainerSettings
+
+    # Settings that ``fit`` reads; BatchLoop lists those of the step.
+    start_epoch: int
+    num_epoch: int | None
+    train_one_epoch_mode: bool
+    stop_after_epoch: bool
+    skip_validation: bool
+    validate_raw: bool
+    training_metric: str
+    training_metric_direction: Literal["min", "max"]
+    stopping_patience: int
+    use_scheduler: bool
+    load_weights: bool
+    ensemble_size: int
+    save_best_weights: bool
+    save_backup_weights: bool
+    save_every_epoch: bool
+    save_metric_vars: bool | tuple[str, ...]
+    seed: int
+
+    def __init__(
+        self,
+        model: nn.Module,
+        rank: int,
+        conf: Mapping[str, Any],
+        callbacks: Sequence[Callback] = (),
+        loggers: Sequence[Logger] = (),
+    ) -> None:
+        settings = validate(Document("conf['trainer']", dict(conf.get("trainer") or {})), self.Settings)
+        super().__init__(model, rank, settings, _run_folder_path(conf), callbacks, loggers)
+        self.conf = conf
+        self.direction = self.training_metric_direction
+        self.training_metric = self.training_metric or ("train_loss" if self.skip_validation else "valid_loss")
+        self.patience = Patience(self.training_metric, self.direction, self.stopping_patience)
+        self.history = History(self.save_loc / "training_log.csv")
+        self.valid_criterion = self.metrics = None
+        self.rollout_probability = 0.0
+
+    # What a subclass writes ------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def train_one_epoch(
+        self,
+        epoch: int,
+        trainloader: Any,
+        optimizer: Optimizer,
+        criterion: Any,
+        scaler: Any,
+        scheduler: Any,
+        metrics: Any,
+    ) -> Mapping[str, Any] | None:
+        """One pass over ``self.batches(trainloader)``; for each batch ``self.optimize(loss)`` and ``self.record(...)``.
+
+        The model is in training mode. ``optimizer``, ``scaler`` and ``scheduler`` are for reading: stepping them is an
+        error. Returns None when everything was recorded, or a dict of floats, or of lists with a value for each batch.
+        """
+
+    @abstractmethod
+    def validate(self, epoch: int, valid_loader: Any, criterion: Any, metrics: Any) -> Mapping[str, Any] | None:
+        """One pass over ``self.batches(valid_loader, "valid")``, recording metrics.
+
+        The model is in evaluation mode, without gradients, on averaged weights when ``use_ema``. Returns as above.
+        """
+
+    def predict_step(self, batch: Any) -> Any:
+        """What ``predict`` collects for a batch; by default the model's output for its first element."""
+        return self.model(batch[0] if isinstance(batch, tuple | list) else batch)
+
+    def extra_state(self) -> dict[str, Any]:
+        """Plain data and tensors of a subclass that a resume needs (a replay buffer, a centre)."""
+        return {}
+
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what ``extra_state`` gave."""
+
+    # The loop --------------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        conf: Mapping[str, Any],
+        train_loader: Any,
+        valid_loader: Any = None,
+        optimizer: Optimizer | None = None,
+        train_criterion: Any = None,
+        valid_criterion: Any = None,
+        scaler: GradScaler | None = None,
+        scheduler: Any = None,
+        metrics: Any = None,
+        rollout_scheduler: Callable[[int, int], float] | None = None,
+        trial: Any = False,
+    ) -> Row:
+        """Train; returns the best epoch's row of results (empty when no epoch had a finite ``training_metric``).
+
+        Args:
+            conf: kept as ``self.fit_conf`` for what a subclass reads; settings come from the constructor's.
+            train_loader, valid_loader: anything that can be iterated anew each epoch.
+            optimizer: over the parameters of ``self.model``.
+            train_criterion, valid_criterion, metrics: passed to ``train_one_epoch`` and ``validate`` as they are.
+            scaler: used in float16 only; one is made when it is None.
+            scheduler: torch's, or None for the one that ``trainer.scheduler`` names.
+            rollout_scheduler: ``(epoch, epochs) -> float``, sets ``self.rollout_probability`` before each epoch.
+            trial: anything with ``report(value, step)`` and ``should_prune()``, such as an Optuna trial.
+
+        Raises UserError when ``save_loc`` holds a run and ``load_weights`` is not set, NonFiniteLossError under
+        ``on_nonfinite: raise``, and ``optuna.TrialPruned`` when the trial says so. Ctrl-C raises KeyboardInterrupt.
+        """
+        self._take(
+            conf, train_loader, valid_loader, optimizer, train_criterion, valid_criterion, scaler, scheduler, metrics
+        )
+        with ExitStack() as cleanup:
+            self._open_run(cleanup, trial)
+            self._hooks("on_fit_start", self, self.model)
+            try:
+                for epoch in self._epochs():
+                    started = time.monotonic()
+                    self._begin_epoch(epoch, rollout_scheduler)
+                    row: Row = {
+                        "epoch": epoch,
+                        **self._run_training(epoch),
+                        **self._run_validation(epoch),
+                        "lr": self._last_lr,
+                    }
+                    self._hooks("on_train_epoch_end", self, self.model)
+                    improved = self.patience.update(epoch, row)
+                    self._step_epoch_scheduler(row)
+                    self._log_epoch(row, improved, time.monotonic() - started)
+                    self._save_checkpoint(epoch, self.optimizer, self.scheduler, self.scaler)
+                    self._prune(trial, epoch, row)
+                    if self._should_stop(epoch):
+                        break
+            except KeyboardInterrupt:
+                self._hooks("on_cancel", self, self.model)
+                raise
+            except BaseException as error:
+                self._hooks("on_exception", self, self.model, error)
+                raise
+            self._hooks("on_fit_end", self, self.model)
+        return self.history.row_of(self.patience.best_epoch)
+
+    def test(self, loaders: Any, ckpt_path: str | Path | None = None) -> dict[str, float]:
+        """``validate`` on test data: ``{"test_loss": ...}``; several loaders (dict or list) prefix their names.
+
+        ``ckpt_path``: a checkpoint whose validated weights (raw or averaged) are loaded first, or ``"best"``.
+        """
+        return inference.run_test(self, loaders, ckpt_path)
+
+    def predict(self, loaders: Any, ckpt_path: str | Path | None = None) -> list[Any]:
+        """Outputs of ``predict_step`` on the CPU, one a batch; a dict or list of loaders gives a list of such lists."""
+        return inference.run_predict(self, loaders, ckpt_path)
+
+    def predict_on(self, loader: Any, ckpt_path: str | Path | None = None) -> list[Any]:
+        """``predict`` over one loader, which may itself be a list of batches."""
+        outputs: list[Any] = inference.run_predict(self, [loader], ckpt_path)[0]
+        return outputs
+
+    # How it is done --------------------------------------------------------------------------------------------------
+
+    def _take(
+        self,
+        conf: Mapping[str, Any],
+        train_loader: Any,
+        valid_loader: Any,
+        optimizer: Optimizer | None,
+        train_criterion: Any,
+        valid_criterion: Any,
+        scaler: GradScaler | None,
+        scheduler: Any,
+        metrics: Any,
+    ) -> None:
+        require_repeatable(train_loader, "train_loader")
+        if not self.skip_validation:
+            if valid_loader is None:
+                raise TypeError("fit needs a valid_loader; without one set trainer.skip_validation: true")
+            require_repeatable(valid_loader, "valid_loader")
+        if optimizer is None:
+            raise TypeError("fit needs an optimizer over trainer.model's parameters")
+        self.fit_conf, self.metrics = conf, metrics
+        self.train_loader, self.valid_loader = train_loader, valid_loader
+        self.train_criterion, self.valid_criterion = train_criterion, valid_criterion
+        self.optimizer, self.scaler = optimizer, gradient_scaler(self.device, self.autocast_dtype, scaler)
+        if scheduler is None and self.use_scheduler:
+            scheduler = build_scheduler(optimizer, self.settings.scheduler, self.epochs, self.direction)
+        self.scheduler = scheduler if self.use_scheduler else None
+        self._scheduler_is_per_step = steps_each_batch(scheduler, self.settings.scheduler.scheduler_type)
+
+    def _open_run(self, cleanup: ExitStack, trial: Any) -> None:
+        """Lock the folder, resume or refuse, open the loggers; ``cleanup`` undoes it all, whatever happens."""
+        if trial:
+            self.save_loc = trial_folder(_run_folder_path(self.conf), trial)
+            self.history.path = self.save_loc.parent / f"training_log_{trial.number}.csv"
+        self._folder = RunFolder(self.save_loc)
+        self._folder.acquire()
+        cleanup.callback(self._folder.release)
+        found = self._folder.newest_valid() if self.load_weights else None
+        if found is not None:
+            path, state, refusals = found
+            for refusal in refusals:
+                say(f"not resumed from: {refusal}")
+            checkpointing.restore(self, state, path)
+            say(f"resuming from {path.name}: {self.start_epoch} epoch(s) done")
+        elif self.load_weights:
+            say(f"nothing to resume from in {self.save_loc}: a fresh start")
+        elif self._folder.holds_a_run():
+            raise UserError(
+                f"{self.save_loc} holds a run already; resume it (trainer.load_weights: true) or name another save_loc"
+            )
+        cleanup.callback(self._abandon_batches)
+        cleanup.enter_context(engine_steps_only(self.optimizer, self.scaler, self.scheduler, lambda: self._stepping))
+        for logger in self._loggers:
+            logger.start(int(self.step_state.samples_seen), self.start_epoch)
+            cleanup.callback(logger.close)
+
+    def _epochs(self) -> range:
+        if self.train_one_epoch_mode:
+            return range(self.start_epoch, self.start_epoch + 1)
+        cap = self.epochs if self.num_epoch is None else self.start_epoch + self.num_epoch
+        return range(self.start_epoch, min(self.epochs, cap))
+
+    def _begin_epoch(self, epoch: int, rollout_scheduler: Callable[[int, int], float] | None) -> None:
+        """Everything random in an epoch follows from (seed, epoch), before any iterator is made."""
+        self._epoch = self.step_state.epoch = epoch
+        self.step_state.reset_epoch()
+        seed_everything(epoch_seed(self.seed, epoch))
+        set_epoch(self.train_loader, self.seed, epoch)
+        if rollout_scheduler is not None:
+            self.rollout_probability = float(rollout_scheduler(epoch, self.epochs))
+        self._stepped_this_epoch = False
+        self._hooks("on_train_epoch_start", self, self.model)
+
+    def _run_training(self, epoch: int) -> Row:
+        self.model.train()
+        self._enter_phase("train")
+        returned = self.train_one_epoch(
+            epoch, self.train_loader, self.optimizer, self.train_criterion, self.scaler, self.scheduler, self.metrics
+        )
+        self._close_batches()
+        if self._group.count:
+            self._close_group()
+        self._finite.check()
+        self._phase = "none"
+        return phase_results("train", self._recorder.means(), returned, self._weights, resumed=False)
+
+    def _run_validation(self, epoch: int) -> Row:
+        """Validate on averaged weights where there are such; the training's random numbers do not move."""
+        if self.skip_validation:
+            return {}
+        self._hooks("on_validation_start", self, self.model)
+        self.model.eval()
+        with rng_kept(), torch.no_grad():
+            with nullcontext() if self.ema is None else self.ema.averaged(self.model):
+                row = self._evaluation_row("valid", epoch, self.valid_loader)
+            if self.ema is not None and self.validate_raw:
+                raw = self._evaluation_row("valid", epoch, self.valid_loader)
+                row |= {name.replace("valid_", "valid_raw_", 1): value for name, value in raw.items()}
+        self.model.train()
+        self._hooks("on_validation_end", self, self.model)
+        return row
+
+    def _evaluation_row(self, phase: str, epoch: int, loader: Any) -> Row:
+        """One row of ``validate``; with ``ensemble_size`` n > 1 the mean of n passes with dropout active."""
+        rows = []
+        with dropout_active(self.model, self.ensemble_size > 1):
+            for _ in range(self.ensemble_size):
+                self._enter_phase(phase)
+                returned = self.validate(epoch, loader, self.valid_criterion, self.metrics)
+                self._close_batches()
+                rows.append(phase_results(phase, self._recorder.means(), returned, self._weights, resumed=False))
+        self._phase = "none"
+        return mean_and_spread(rows)
+
+    def _step_epoch_scheduler(self, row: Row) -> None:
+        if self.scheduler is None or self._scheduler_is_per_step or not self._stepped_this_epoch:
+            return
+        self._stepping = True
+        try:
+            plateau = isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
+            self.scheduler.step(*([row[self.training_metric]] if plateau else []))
+        finally:
+            self._stepping = False
+
+    def _log_epoch(self, row: Row, improved: bool, seconds: float) -> None:
+        self.history.rows.append(row)
+        if self.rank:
+            return
+        self.history.write(lambda r: saved_columns(r, self.save_metric_vars, self.display_metrics))
+        for logger in self._loggers:
+            logger.log_epoch({name: value for name, value in row.items() if name != "epoch"}, self._epoch)
+        say(epoch_line(row, self.epochs, improved, seconds))
+
+    def _save_checkpoint(self, epoch: int, optimizer: Optimizer, scheduler: Any, scaler: GradScaler | None) -> None:
+        """Write ``checkpoint.pt`` (it holds all of this epoch), the backup before it, and the best one's copy."""
+        if self.rank == 0:
+            self._folder.save(
+                checkpointing.snapshot(self, epoch),
+                best=self.save_best_weights and self.patience.best_epoch == epoch,
+                backup=self.save_backup_weights,
+                epoch_copy=epoch if self.save_every_epoch else None,
+            )
+
+    def _prune(self, trial: Any, epoch: int, row: Row) -> None:
+        if trial:
+            trial.report(row[self.training_metric], epoch)
+            if trial.should_prune():
+                from optuna import TrialPruned  # only a trial needs it
+
+                raise TrialPruned(f"pruned at epoch {epoch}: {self.training_metric} {row[self.training_metric]:.6g}")
+
+    def _should_stop(self, epoch: int) -> bool:
+        if not self.skip_validation and self.patience.exhausted(epoch):
+            say(f"stopping: no better {self.training_metric} since epoch {self.patience.best_epoch + 1}")
+            return True
+        return self.stop_after_epoch
+
+    @staticmethod
+    def _model_state_dict(model: nn.Module) -> dict[str, Any]:
+        """The state of the user's own module, whatever wraps it."""
+        return dict(checkpointing.unwrapped(model).state_dict())
+
+    @staticmethod
+    def _load_model_state_dict(model: nn.Module, state: Mapping[str, Any]) -> None:
+        """Load into the user's own module. Raises CheckpointError where names or shapes differ."""
+        checkpointing.load_state(model, state, "the checkpoint")
+
+
+def trial_folder(save_loc: Path, trial: Any) -> Path:
+    """``trial_results/trial_<number>`` below ``save_loc``: each trial's checkpoints have a folder of their own."""
+    return save_loc / "trial_results" / f"trial_{trial.number}"
+
+
+def _run_folder_path(conf: Mapping[str, Any]) -> Path:
+    if not conf.get("save_loc"):
+        raise ConfigError("conf has no save_loc: name the folder that checkpoints and logs go to")
+    expanded = os.path.expandvars(os.path.expanduser(str(conf["save_loc"])))
+    if "$" in expanded:
+        raise ConfigError(f"save_loc {str(conf['save_loc'])!r} names an environment variable that is not set")
+    return Path(expanded)

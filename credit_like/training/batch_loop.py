@@ -1,0 +1,228 @@
+"""BatchLoop: what happens inside an epoch. Batches go out, losses come in, and one place steps the optimizer.
+
+BaseTrainer builds the epochs on it. Everything that has to be right once stands here: mixed precision, accumulation,
+clipping, non-finite losses, the per-step schedule, EMA, counters, batch hooks and batch logging.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.amp import GradScaler
+from torch.optim import Optimizer
+
+from credit_like.config import UserError
+from credit_like.training.batches import length_of, samples_in, to_device
+from credit_like.training.callbacks import Callback, Dispatcher
+from credit_like.training.device import checked_rank, choose_device
+from credit_like.training.ema import EMATracker
+from credit_like.training.loggers import Logger, TensorBoardLogger
+from credit_like.training.precision import autocast, autocast_dtype
+from credit_like.training.progress import described, progress_bar
+from credit_like.training.recorder import FiniteWatch, NonFiniteLossError, Recorder
+from credit_like.training.settings import TrainerSettings
+from credit_like.training.step import AccumulationGroup, StepOutcome, StepState, step_optimizer
+
+
+class BatchLoop:
+    """The half of a trainer that knows batches and optimizer steps, and nothing of epochs."""
+
+    #: Metrics that the progress bar shows and that ``save_metric_vars: false`` keeps; empty shows all recorded ones.
+    display_metrics: ClassVar[tuple[str, ...]] = ()
+
+    # Every setting becomes an attribute (``train_one_epoch`` as ``train_one_epoch_mode``); these are read here.
+    epochs: int
+    grad_accum_every: int
+    grad_max_norm: float
+    on_nonfinite: str
+    nonfinite_limit: int
+    log_every_n_steps: int
+    batches_per_epoch: int
+    valid_batches_per_epoch: int
+
+    optimizer: Optimizer
+    scaler: GradScaler | None
+    scheduler: Any
+    _scheduler_is_per_step: bool
+
+    def __init__(
+        self,
+        model: nn.Module,
+        rank: int,
+        settings: TrainerSettings,
+        save_loc: Path,
+        callbacks: Sequence[Callback],
+        loggers: Sequence[Logger],
+    ) -> None:
+        for name in type(settings).model_fields:
+            setattr(self, "train_one_epoch_mode" if name == "train_one_epoch" else name, getattr(settings, name))
+        self.settings, self.save_loc, self.rank = settings, save_loc, checked_rank(rank)
+        self.distributed = False
+        self.device = choose_device(settings.device)
+        self.model = model.to(self.device)
+        self.ema = EMATracker(self.model, settings.ema_decay) if settings.use_ema else None
+        self.autocast_dtype = autocast_dtype(self.device, settings.amp, settings.precision)
+        self.step_state = StepState(grad_accum_steps=self.grad_accum_every)
+        self._hooks = Dispatcher(callbacks)
+        self._loggers = list(loggers) if rank == 0 else []
+        if settings.use_tensorboard and rank == 0:
+            self._loggers.append(TensorBoardLogger(save_loc / "tensorboard"))
+        self._recorder, self._finite = Recorder(), FiniteWatch()
+        self._group = AccumulationGroup(self.grad_accum_every)
+        self._phase, self._epoch = "none", 0
+        self._weight = 1.0  # samples in the present batch
+        self._weights: list[float] = []  # of every batch of the phase so far
+        self._outcome: StepOutcome | None = None  # of the present batch's last optimize
+        self._open_batches: list[Any] = []
+        self._stepping = self._stepped_this_epoch = False
+        self._skipped_in_a_row = 0
+        self._last_lr = 0.0
+
+    def batch_size(self, batch: Any) -> float:
+        """Samples in a batch: graphs for graph batches, else the first dimension of its first tensor."""
+        return samples_in(batch)
+
+    # What a subclass calls -------------------------------------------------------------------------------------------
+
+    def batches(self, loader: Any, phase: str = "train") -> Iterator[Any]:
+        """The loader's batches on the device, inside autocast, counted, with progress; as many as configured."""
+        iterator = self._batches(loader, phase)
+        self._open_batches.append(iterator)
+        return iterator
+
+    def optimize(self, loss: Tensor, weight: float | None = None) -> StepOutcome:
+        """Backward, and a step when the accumulation group is full: the only place that steps.
+
+        ``loss`` is a mean over the batch's samples; ``weight`` is how many they are (default: ``batch_size``).
+        """
+        if self._phase != "train":
+            raise RuntimeError(f"optimize was called during {self._phase!r}; it belongs in train_one_epoch")
+        scale = self._group.add(self._weight if weight is None else weight)
+        self.loss_t = loss if scale == 1.0 else loss * scale
+        if self.on_nonfinite == "raise" and self.scaler is None:
+            self._finite.add(self.step_state.optimizer_step, loss.detach())
+        with nullcontext() if self.autocast_dtype is None else torch.autocast(self.device.type, enabled=False):
+            self.do_backward()
+        self._hooks("on_after_backward", self, self.model)
+        full = self._group.count >= self.grad_accum_every
+        self._outcome = self._close_group() if full else StepOutcome.ACCUMULATED
+        return self._outcome
+
+    def record(self, name: str, value: Tensor | float, weight: float | None = None) -> None:
+        """Take ``value`` into the phase's weighted mean of ``name``, without a sync; weight: the batch's samples."""
+        self._recorder.add(name, value, self._weight if weight is None else weight)
+
+    def do_backward(self) -> None:
+        """Seam: backward through ``self.loss_t``."""
+        loss = self.loss_t if self.scaler is None else self.scaler.scale(self.loss_t)
+        torch.autograd.backward(loss)
+
+    def do_opt_step(self) -> bool:
+        """Seam: unscale, correct, clip, step; whether the weights moved."""
+        skip = self.on_nonfinite == "skip"
+        self._step_result = step_optimizer(
+            self.optimizer, self.scaler, self._group.correction, self.grad_max_norm, skip_nonfinite=skip
+        )
+        return self._step_result is StepOutcome.STEPPED
+
+    def do_zero_grad(self) -> None:
+        """Seam: forget the gradients."""
+        self.optimizer.zero_grad(set_to_none=True)
+
+    # How it is done --------------------------------------------------------------------------------------------------
+
+    def _batches(self, loader: Any, phase: str) -> Iterator[Any]:
+        training = phase == "train"
+        limit = self.batches_per_epoch if training else self.valid_batches_per_epoch
+        total = length_of(loader, limit)
+        with progress_bar(total, phase, self._epoch, self.epochs, enabled=self.rank == 0) as bar:
+            for index, raw in enumerate(islice(loader, limit or None)):
+                batch = to_device(raw, self.device)
+                self._weight, self._outcome = self.batch_size(batch), None
+                if training:
+                    self._hooks("on_train_batch_start", self, self.model, batch, index)
+                try:
+                    with autocast(self.device, self.autocast_dtype):
+                        yield batch
+                except GeneratorExit:  # the loop was left: its last batch counts when it was optimized
+                    if self._outcome is not None:
+                        self._count_batch(batch, index, training, bar, phase)
+                    raise
+                self._count_batch(batch, index, training, bar, phase)
+        if training and self._group.count:
+            self._close_group()
+        if not self._weights:
+            raise UserError(f"the {phase} loader gave no batch in epoch {self._epoch}; is the data set empty?")
+
+    def _count_batch(self, batch: Any, index: int, training: bool, bar: Any, phase: str) -> None:
+        self._weights.append(self._weight)
+        bar.update()
+        if not training:
+            return
+        stepped = self._outcome is StepOutcome.STEPPED
+        self.step_state.increment_batch(self._weight, True, stepped)
+        self._hooks("on_train_batch_end", self, self.model, self._outcome, batch, index)
+        if stepped and self.step_state.optimizer_step % self.log_every_n_steps == 0:
+            self._finite.check()
+            self._log_batch_progress(self._epoch, self._recorder.means(), self.optimizer, bar, phase)
+            samples = int(self.step_state.samples_seen)
+            for logger in self._loggers:
+                logger.log_batch({f"train_{name}": value for name, value in self._recorder.latest.items()}, samples)
+
+    def _close_group(self) -> StepOutcome:
+        """The accumulation group is complete: step, and let scheduler, EMA and counters follow a step that was real."""
+        self._stepping, self._step_result = True, StepOutcome.SKIPPED_NONFINITE
+        try:
+            outcome = StepOutcome.STEPPED if self.do_opt_step() else self._step_result
+            self._last_lr = float(self.optimizer.param_groups[0]["lr"])
+            if outcome is StepOutcome.STEPPED and self._scheduler_is_per_step and self.scheduler is not None:
+                self.scheduler.step()
+        finally:
+            self._stepping = False
+        self.do_zero_grad()
+        self._group.close()
+        if outcome is not StepOutcome.STEPPED:
+            self._skipped_in_a_row += 1
+            if self._skipped_in_a_row > self.nonfinite_limit:
+                raise NonFiniteLossError(
+                    f"{self._skipped_in_a_row} optimizer steps in a row were {outcome.value} (step "
+                    f"{self.step_state.optimizer_step}, epoch {self._epoch}); lower the learning rate or set "
+                    "trainer.precision: 32"
+                )
+            return outcome
+        self._skipped_in_a_row = 0
+        self._stepped_this_epoch = True
+        if self.autocast_dtype is not None:
+            torch.clear_autocast_cache()  # a second forward in this batch must not see the weights of before the step
+        if self.ema is not None:
+            self.ema.update(self.model)
+        return outcome
+
+    def _log_batch_progress(
+        self, epoch: int, results_dict: Mapping[str, float], optimizer: Optimizer, pbar: Any, phase: str
+    ) -> None:
+        """Describe the phase on its bar: running means (``display_metrics`` where there are such), then the rate."""
+        shown = {n: v for n, v in results_dict.items() if not self.display_metrics or n in self.display_metrics}
+        pbar.set_description(
+            described(phase, epoch, self.epochs, shown, optimizer.param_groups[0]["lr"]), refresh=False
+        )
+
+    def _enter_phase(self, phase: str) -> None:
+        self._phase = phase
+        self._recorder.reset()
+        self._weights = []
+
+    def _close_batches(self) -> None:
+        """Close iterators that a ``break`` left open: autocast, the bar and the loader's workers go with them."""
+        while self._open_batches:
+            self._open_batches.pop().close()
+
+    def _abandon_batches(self) -> None:
+        self._outcome = None
+        self._close_batches()

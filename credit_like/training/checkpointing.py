@@ -1,0 +1,105 @@
+"""What of a trainer goes into a checkpoint, and how it comes back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from credit_like.training.checkpoint import CheckpointError, read_checkpoint
+from credit_like.training.ema import put_into_model
+from credit_like.training.rng import rng_state
+
+if TYPE_CHECKING:
+    from credit_like.training.base_trainer import BaseTrainer
+
+
+def snapshot(trainer: BaseTrainer, epoch: int) -> dict[str, Any]:
+    """Everything that a resume needs, at the end of ``epoch``: plain data and tensors.
+
+    ``model`` is always the raw weights; ``validated`` says whether the metrics belong to them or to ``ema``.
+    """
+    if trainer.ema is not None and trainer.ema.swapped:
+        raise RuntimeError("a checkpoint inside `ema.averaged` would store averaged weights as raw ones")
+    config = json.dumps(trainer.conf, sort_keys=True, default=str)
+    return {
+        "epoch": epoch,
+        "model": trainer._model_state_dict(trainer.model),
+        "ema": None if trainer.ema is None else trainer.ema.state_dict(),
+        "validated": "ema" if trainer.ema is not None and trainer.ema.step else "model",
+        "optimizer": trainer.optimizer.state_dict(),
+        "scheduler": None if trainer.scheduler is None else trainer.scheduler.state_dict(),
+        "scaler": None if trainer.scaler is None else trainer.scaler.state_dict(),
+        "callbacks": trainer._hooks.state_dict(),
+        "extra_state": trainer.extra_state(),
+        "patience": trainer.patience.state_dict(),
+        "rows": [dict(row) for row in trainer.history.rows],
+        "step_state": trainer.step_state.state_dict(),
+        "rng": {"now": rng_state()},
+        "config": config,
+        "config_digest": hashlib.sha256(config.encode()).hexdigest(),
+        "versions": {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__},
+    }
+
+
+def restore(trainer: BaseTrainer, state: Mapping[str, Any], path: Path) -> None:
+    """Put ``trainer`` back to where ``state`` was taken. Raises CheckpointError when they do not belong together."""
+    trainer._load_model_state_dict(trainer.model, state["model"])
+    parts = (("optimizer", trainer.optimizer), ("scheduler", trainer.scheduler), ("scaler", trainer.scaler))
+    for name, part in (*parts, ("ema", trainer.ema)):
+        saved = state[name]
+        if (saved is None) != (part is None):
+            has, lacks = ("the checkpoint", "this run") if part is None else ("this run", "the checkpoint")
+            raise CheckpointError(f"{path}: {has} has a {name} and {lacks} has none; resume with the same settings")
+        if part is not None:
+            try:
+                part.load_state_dict(saved)
+            except (ValueError, KeyError, RuntimeError) as error:
+                raise CheckpointError(f"{path}: its {name} is of another setup: {error}") from error
+    trainer._hooks.load_state_dict(state["callbacks"])
+    trainer.load_extra_state(state["extra_state"])
+    trainer.patience.load_state_dict(state["patience"])
+    trainer.history.rows = [dict(row) for row in state["rows"]]
+    for name, value in state["step_state"].items():
+        setattr(trainer.step_state, name, value)
+    trainer.start_epoch = int(state["epoch"]) + 1
+
+
+def load_weights(path: Path, model: nn.Module, map_location: torch.device | str = "cpu") -> dict[str, Any]:
+    """Put the weights that a checkpoint's metrics belong to (raw or averaged) into ``model``; returns the state.
+
+    Raises CheckpointError when the file does not verify or is of another model.
+    """
+    state = read_checkpoint(path, map_location)
+    load_state(model, state["model"], path)
+    if state["validated"] == "ema":
+        put_into_model(state["ema"]["shadow"], unwrapped(model))
+    return state
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The user's module inside a data-parallel (``.module``) or compile (``._orig_mod``) wrapper."""
+    for attribute in ("module", "_orig_mod"):
+        inner = getattr(model, attribute, None)
+        if isinstance(inner, nn.Module) and type(model).__name__ in _WRAPPERS:
+            return unwrapped(inner)
+    return model
+
+
+def load_state(model: nn.Module, weights: Mapping[str, Any], source: object) -> None:
+    """``load_state_dict``, strict, with an error that says what does not fit."""
+    try:
+        unwrapped(model).load_state_dict(dict(weights))
+    except RuntimeError as error:
+        reasons = [line.strip() for line in str(error).splitlines()[1:4]]
+        raise CheckpointError(f"{source} is of another model: {' '.join(reasons)}") from error
+
+
+_WRAPPERS = ("DistributedDataParallel", "DataParallel", "OptimizedModule")

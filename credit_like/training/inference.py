@@ -1,0 +1,78 @@
+"""Inference: what a trainer does with a trained model: test, predict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from credit_like.training.batches import to_device
+from credit_like.training.checkpointing import load_weights
+from credit_like.training.ensemble import dropout_active, mean_outputs
+from credit_like.training.precision import autocast
+from credit_like.training.rng import rng_kept
+from credit_like.training.run_folder import BEST
+
+if TYPE_CHECKING:
+    from credit_like.training.base_trainer import BaseTrainer
+
+
+def run_test(trainer: BaseTrainer, loaders: Any, ckpt_path: str | Path | None) -> dict[str, float]:
+    """``BaseTrainer.test``: ``validate`` over each loader, its names turned into ``test_*``."""
+    results: dict[str, float] = {}
+    with _deployed(trainer, ckpt_path):
+        for name, loader in _named(loaders):
+            row = trainer._evaluation_row("test", trainer.step_state.epoch, loader)
+            for column, value in row.items():
+                column = column.replace("valid_", "test_", 1) if column.startswith("valid_") else column
+                results[f"{name}/{column}" if name else column] = value
+    return results
+
+
+def run_predict(trainer: BaseTrainer, loaders: Any, ckpt_path: str | Path | None) -> list[Any]:
+    """``BaseTrainer.predict``: the outputs of ``predict_step``, one a batch, on the CPU."""
+    with _deployed(trainer, ckpt_path):
+        collected = [_outputs(trainer, loader) for _, loader in _named(loaders)]
+    return collected if _several(loaders) else collected[0]
+
+
+def _outputs(trainer: BaseTrainer, loader: Any) -> list[Any]:
+    outputs = []
+    with dropout_active(trainer.model, trainer.ensemble_size > 1):
+        for batch in loader:
+            batch = to_device(batch, trainer.device)
+            with autocast(trainer.device, trainer.autocast_dtype):
+                passes = [trainer.predict_step(batch) for _ in range(trainer.ensemble_size)]
+            outputs.append(to_device(mean_outputs(passes), torch.device("cpu")))
+    return outputs
+
+
+@contextmanager
+def _deployed(trainer: BaseTrainer, ckpt_path: str | Path | None) -> Iterator[None]:
+    """Evaluation mode on the weights to deploy: a checkpoint's validated ones, or the present (averaged) ones."""
+    averaged = trainer.ema.averaged(trainer.model) if trainer.ema is not None and ckpt_path is None else nullcontext()
+    if ckpt_path is not None:
+        path = trainer.save_loc / BEST if ckpt_path == "best" else Path(ckpt_path)
+        load_weights(path, trainer.model, trainer.device)
+    was_training = trainer.model.training
+    trainer.model.eval()
+    try:
+        with rng_kept(), torch.no_grad(), averaged:
+            yield
+    finally:
+        trainer.model.train(was_training)
+
+
+def _several(loaders: Any) -> bool:
+    return isinstance(loaders, Mapping | list | tuple)
+
+
+def _named(loaders: Any) -> list[tuple[str, Any]]:
+    if isinstance(loaders, Mapping):
+        return list(loaders.items())
+    if isinstance(loaders, list | tuple):
+        return [(str(index), loader) for index, loader in enumerate(loaders)]
+    return [("", loaders)]

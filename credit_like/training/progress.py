@@ -1,0 +1,34 @@
+"""Progress: a tqdm bar on a terminal, plain lines otherwise, nothing off rank 0."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from tqdm import tqdm
+
+
+def progress_bar(total: int | None, phase: str, epoch: int, epochs: int, *, enabled: bool) -> Any:
+    """A bar over the batches of one phase. It is silent off a terminal, where ``epoch_line`` speaks instead."""
+    silent = not enabled or not sys.stderr.isatty()
+    return tqdm(total=total, desc=f"{phase} {epoch + 1}/{epochs}", leave=False, disable=silent, dynamic_ncols=True)
+
+
+def described(phase: str, epoch: int, epochs: int, means: Mapping[str, float], lr: float) -> str:
+    """``train 3/10 loss 0.1234 auroc 0.98 lr 1.0e-03``: the phase's running means, then the learning rate."""
+    parts = [f"{name.removeprefix(phase + '_')} {value:.4g}" for name, value in means.items()]
+    return " ".join([f"{phase} {epoch + 1}/{epochs}", *parts, f"lr {lr:.2e}"])
+
+
+def epoch_line(row: Mapping[str, float], epochs: int, improved: bool, seconds: float) -> str:
+    """One line an epoch: what it scored, how long it took, whether it is the best so far."""
+    parts = [f"{name} {value:.4g}" for name, value in row.items() if name != "epoch"]
+    mark = "  best so far" if improved else ""
+    return f"epoch {int(row['epoch']) + 1}/{epochs}  {'  '.join(parts)}  ({seconds:.1f} s){mark}"
+
+
+def say(message: str, *, enabled: bool = True) -> None:
+    """A line for the person at the terminal, above any bar."""
+    if enabled:
+        tqdm.write(message, file=sys.stderr)

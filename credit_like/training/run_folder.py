@@ -1,0 +1,104 @@
+"""RunFolder: who may write in a save_loc, the names of its checkpoints, and which of them to resume from."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import re
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+from credit_like.config import UserError
+from credit_like.training.checkpoint import CheckpointError, duplicate, read_checkpoint, replace, sidecar_of, stage
+
+LATEST, BACKUP, BEST = "checkpoint.pt", "backup_checkpoint.pt", "best_checkpoint.pt"
+LOCK = ".lock"
+
+
+class RunFolder:
+    """The checkpoints of one run, written by one process at a time.
+
+    ``checkpoint.pt`` is the latest, ``backup_checkpoint.pt`` the one before, ``best_checkpoint.pt`` the best so far,
+    ``checkpoint_epoch_0007.pt`` and the like those of every epoch when they are asked for.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: TextIO | None = None
+
+    def acquire(self) -> None:
+        """Make the folder and take its lock; remove what a killed writer left half-written.
+
+        Raises UserError when the folder cannot be written, or another process holds it (which is named).
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = open(self.path / LOCK, "a+", encoding="utf-8")  # noqa: SIM115  held as long as the run
+        except OSError as error:
+            raise UserError(
+                f"cannot write in the run folder {self.path}: {error.strerror}; choose another save_loc"
+            ) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.seek(0)
+            holder = lock.read().strip() or "another process"
+            lock.close()
+            raise UserError(
+                f"the run folder {self.path} is in use by {holder}; wait for it, or choose another save_loc"
+            ) from error
+        lock.seek(0)
+        lock.truncate()
+        lock.write(f"process {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
+        lock.flush()
+        self._lock = lock
+        for leftover in self.path.glob(".*.tmp"):
+            leftover.unlink(missing_ok=True)
+
+    def release(self) -> None:
+        if self._lock is not None:
+            self._lock.close()  # closing gives the flock back
+            self._lock = None
+
+    def holds_a_run(self) -> bool:
+        return any((self.path / name).exists() for name in (LATEST, BACKUP, BEST))
+
+    def save(self, state: dict[str, Any], *, best: bool, backup: bool, epoch_copy: int | None = None) -> None:
+        """Write the latest checkpoint; what was latest becomes the backup; a best one also becomes ``best``.
+
+        The new file is complete on disk before an old one is touched.
+        """
+        latest = self.path / LATEST
+        staged = stage(latest, state)
+        if backup and latest.exists() and sidecar_of(latest).exists():
+            duplicate(latest, self.path / BACKUP)
+        replace(latest, staged)
+        if best:
+            duplicate(latest, self.path / BEST)
+        if epoch_copy is not None:
+            duplicate(latest, self.path / f"checkpoint_epoch_{epoch_copy:04d}.pt")
+
+    def newest_valid(self) -> tuple[Path, dict[str, Any], list[str]] | None:
+        """The furthest checkpoint that verifies: (path, state, refusals of those that did not); None where none is.
+
+        Raises CheckpointError when there are checkpoints and every one is refused: that run must not start afresh.
+        """
+        refusals: list[str] = []
+        every_epoch = sorted((p for p in self.path.glob("checkpoint_epoch_*.pt") if _EPOCH_FILE(p.name)), reverse=True)
+        for path in (self.path / LATEST, self.path / BACKUP, *every_epoch, self.path / BEST):
+            if path.exists():
+                try:
+                    return path, read_checkpoint(path), refusals
+                except CheckpointError as error:
+                    refusals.append(str(error))
+        if refusals:
+            raise CheckpointError(
+                "no checkpoint of this run can be resumed from:\n  " + "\n  ".join(refusals)
+                + "\nRestore one from a copy, or choose another save_loc to start afresh"
+            )  # fmt: skip
+        return None
+
+
+_EPOCH_FILE = re.compile(r"checkpoint_epoch_\d+\.pt$").match

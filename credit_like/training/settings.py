@@ -1,0 +1,75 @@
+"""TrainerSettings: the ``trainer`` section of a configuration, by topic. A subclass of BaseTrainer extends it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from credit_like.config import Settings
+from credit_like.training.schedulers import SchedulerSettings
+
+
+class TrainerSettings(Settings):
+    """Every setting of the engine, with its default."""
+
+    type: str = Field("", description="registered name of the trainer; read by the applications")
+
+    # How long
+    epochs: int = Field(1, ge=0, description="epochs of the whole run")
+    start_epoch: int = Field(0, ge=0, description="first epoch; a resume sets it")
+    num_epoch: int | None = Field(None, ge=1, description="cap on the epochs run in this call; null for none")
+    batches_per_epoch: int = Field(0, ge=0, description="training batches an epoch; 0 for all")
+    valid_batches_per_epoch: int = Field(0, ge=0, description="validation batches an epoch; 0 for all")
+    stop_after_epoch: bool = Field(False, description="end after the first epoch of this call, checkpoint written")
+    train_one_epoch: bool = Field(False, description="run exactly one more epoch, whatever epochs says")
+
+    # What is best, and when to stop
+    skip_validation: bool = Field(False, description="train only; no early stopping then")
+    training_metric: str = Field(
+        "", description='column that decides what is best; "" is valid_loss (train_loss without validation)'
+    )
+    training_metric_direction: Literal["min", "max"] = "min"
+    stopping_patience: int = Field(100, ge=1, description="epochs without a better value before the run stops")
+
+    # The step
+    amp: bool = Field(True, description="mixed precision where it helps")
+    precision: Literal["auto", "32", "bf16", "16"] = Field(
+        "auto", description="auto: bf16 or fp16 on a GPU, float32 on a CPU"
+    )
+    grad_max_norm: float = Field(0.0, ge=0, description="clip the whole gradient to this 2-norm; 0 for none")
+    grad_accum_every: int = Field(1, ge=1, description="micro-batches an optimizer step")
+    on_nonfinite: Literal["raise", "skip"] = Field(
+        "raise", description="a non-finite loss ends the run, or its step is left out"
+    )
+    nonfinite_limit: int = Field(20, ge=1, description="skipped steps in a row before the run ends")
+
+    # Learning rate
+    use_scheduler: bool = True
+    scheduler: SchedulerSettings = SchedulerSettings()
+
+    # Averaged weights
+    use_ema: bool = Field(False, description="validate, and deploy, an exponential moving average of the weights")
+    ema_decay: float = Field(0.9999, ge=0, le=1)
+    validate_raw: bool = Field(False, description="with use_ema: the raw weights' metrics too, as valid_raw_*")
+    ensemble_size: int = Field(
+        1, ge=1, description="stochastic passes, dropout active, that validation and prediction average"
+    )
+
+    # Checkpoints and logs
+    load_weights: bool = Field(False, description="resume everything from save_loc's newest valid checkpoint")
+    save_best_weights: bool = True
+    save_backup_weights: bool = True
+    save_every_epoch: bool = False
+    save_metric_vars: bool | tuple[str, ...] = Field(
+        True, description="log columns: all, those with one of the words, or loss only"
+    )
+    use_tensorboard: bool = False
+    log_every_n_steps: int = Field(
+        50, ge=1, description="steps between batch values; each costs a sync with the device"
+    )
+
+    # Where
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    mode: Literal["none"] = Field("none", description="one process; ddp and fsdp are not supported yet")
+    seed: int = Field(0, ge=0, lt=2**32)
