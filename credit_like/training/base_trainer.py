@@ -6,9 +6,8 @@ precision, accumulation, clipping, EMA, counters) lives behind ``optimize`` and 
 
 from __future__ import annotations
 
-import os
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
@@ -19,7 +18,7 @@ from torch import nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
-from credit_like.config import ConfigError, Document, UserError, validate
+from credit_like.config import Document, UserError, validate
 from credit_like.training import checkpointing, inference
 from credit_like.training.batch_loop import BatchLoop
 from credit_like.training.batches import require_repeatable
@@ -28,15 +27,17 @@ from credit_like.training.ensemble import dropout_active, mean_and_spread
 from credit_like.training.guards import engine_steps_only
 from credit_like.training.history import History, Patience, Row, phase_results, saved_columns
 from credit_like.training.loggers import Logger
+from credit_like.training.position import Position
 from credit_like.training.precision import gradient_scaler
 from credit_like.training.progress import epoch_line, say
-from credit_like.training.rng import epoch_seed, rng_kept, seed_everything, set_epoch
-from credit_like.training.run_folder import RunFolder
+from credit_like.training.rng import epoch_seed, rng_kept, rng_state, seed_everything, set_epoch
+from credit_like.training.run_folder import RunFolder, run_folder_path, trial_folder
 from credit_like.training.schedulers import build_scheduler, steps_each_batch
 from credit_like.training.settings import TrainerSettings
+from credit_like.training.stopping import Stopped, StopRequest
 
 
-class BaseTrainer(BatchLoop, ABC):
+class BaseTrainer(BatchLoop):
     """A training loop around any ``nn.Module``.
 
     Args:
@@ -72,6 +73,7 @@ class BaseTrainer(BatchLoop, ABC):
     save_backup_weights: bool
     save_every_epoch: bool
     save_metric_vars: bool | tuple[str, ...]
+    time_limit_minutes: float
     seed: int
 
     def __init__(
@@ -83,7 +85,7 @@ class BaseTrainer(BatchLoop, ABC):
         loggers: Sequence[Logger] = (),
     ) -> None:
         settings = validate(Document("conf['trainer']", dict(conf.get("trainer") or {})), self.Settings)
-        super().__init__(model, rank, settings, _run_folder_path(conf), callbacks, loggers)
+        super().__init__(model, rank, settings, run_folder_path(conf), callbacks, loggers)
         self.conf = conf
         self.direction = self.training_metric_direction
         self.training_metric = self.training_metric or ("train_loss" if self.skip_validation else "valid_loss")
@@ -91,6 +93,8 @@ class BaseTrainer(BatchLoop, ABC):
         self.history = History(self.save_loc / "training_log.csv")
         self.valid_criterion = self.metrics = None
         self.rollout_probability = 0.0
+        self._epoch_rng: dict[str, Any] = {}
+        self._partial_epoch: dict[str, Any] = {}  # of the checkpoint that is resumed from
 
     # What a subclass writes ------------------------------------------------------------------------------------------
 
@@ -158,7 +162,8 @@ class BaseTrainer(BatchLoop, ABC):
             trial: anything with ``report(value, step)`` and ``should_prune()``, such as an Optuna trial.
 
         Raises UserError when ``save_loc`` holds a run and ``load_weights`` is not set, NonFiniteLossError under
-        ``on_nonfinite: raise``, and ``optuna.TrialPruned`` when the trial says so. Ctrl-C raises KeyboardInterrupt.
+        ``on_nonfinite: raise``, and ``optuna.TrialPruned`` when the trial says so. Ctrl-C raises KeyboardInterrupt;
+        SIGTERM, SIGUSR1 and the time limit raise ``Stopped``: both after a checkpoint between two batches.
         """
         self._take(
             conf, train_loader, valid_loader, optimizer, train_criterion, valid_criterion, scaler, scheduler, metrics
@@ -184,7 +189,7 @@ class BaseTrainer(BatchLoop, ABC):
                     self._prune(trial, epoch, row)
                     if self._should_stop(epoch):
                         break
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, Stopped):
                 self._hooks("on_cancel", self, self.model)
                 raise
             except BaseException as error:
@@ -242,7 +247,7 @@ class BaseTrainer(BatchLoop, ABC):
     def _open_run(self, cleanup: ExitStack, trial: Any) -> None:
         """Lock the folder, resume or refuse, open the loggers; ``cleanup`` undoes it all, whatever happens."""
         if trial:
-            self.save_loc = trial_folder(_run_folder_path(self.conf), trial)
+            self.save_loc = trial_folder(run_folder_path(self.conf), trial)
             self.history.path = self.save_loc.parent / f"training_log_{trial.number}.csv"
         self._folder = RunFolder(self.save_loc)
         self._folder.acquire()
@@ -253,7 +258,8 @@ class BaseTrainer(BatchLoop, ABC):
             for refusal in refusals:
                 say(f"not resumed from: {refusal}")
             checkpointing.restore(self, state, path)
-            say(f"resuming from {path.name}: {self.start_epoch} epoch(s) done")
+            part = f" and {self._resumed.batches} batches of the next" if self._resumed is not None else ""
+            say(f"resuming from {path.name}: {self.start_epoch} epoch(s){part} done")
         elif self.load_weights:
             say(f"nothing to resume from in {self.save_loc}: a fresh start")
         elif self._folder.holds_a_run():
@@ -261,6 +267,7 @@ class BaseTrainer(BatchLoop, ABC):
                 f"{self.save_loc} holds a run already; resume it (trainer.load_weights: true) or name another save_loc"
             )
         cleanup.callback(self._abandon_batches)
+        self._stop = cleanup.enter_context(StopRequest(self.time_limit_minutes).listening())
         cleanup.enter_context(engine_steps_only(self.optimizer, self.scaler, self.scheduler, lambda: self._stepping))
         for logger in self._loggers:
             logger.start(int(self.step_state.samples_seen), self.start_epoch)
@@ -274,18 +281,23 @@ class BaseTrainer(BatchLoop, ABC):
 
     def _begin_epoch(self, epoch: int, rollout_scheduler: Callable[[int, int], float] | None) -> None:
         """Everything random in an epoch follows from (seed, epoch), before any iterator is made."""
-        self._epoch = self.step_state.epoch = epoch
-        self.step_state.reset_epoch()
+        self._epoch, self._passes = epoch, 0
         seed_everything(epoch_seed(self.seed, epoch))
         set_epoch(self.train_loader, self.seed, epoch)
         if rollout_scheduler is not None:
             self.rollout_probability = float(rollout_scheduler(epoch, self.epochs))
-        self._stepped_this_epoch = False
+        self._enter_phase("train")
+        if self._resumed is not None:
+            checkpointing.reenter_epoch(self)
+            return
+        self.step_state.epoch, self._stepped_this_epoch = epoch, False
+        self.step_state.reset_epoch()
         self._hooks("on_train_epoch_start", self, self.model)
+        self._epoch_rng = rng_state()
 
     def _run_training(self, epoch: int) -> Row:
         self.model.train()
-        self._enter_phase("train")
+        resumed = self._resumed is not None
         returned = self.train_one_epoch(
             epoch, self.train_loader, self.optimizer, self.train_criterion, self.scaler, self.scheduler, self.metrics
         )
@@ -294,7 +306,7 @@ class BaseTrainer(BatchLoop, ABC):
             self._close_group()
         self._finite.check()
         self._phase = "none"
-        return phase_results("train", self._recorder.means(), returned, self._weights, resumed=False)
+        return phase_results("train", self._recorder.means(), returned, self._weights, resumed=resumed)
 
     def _run_validation(self, epoch: int) -> Row:
         """Validate on averaged weights where there are such; the training's random numbers do not move."""
@@ -353,6 +365,11 @@ class BaseTrainer(BatchLoop, ABC):
                 epoch_copy=epoch if self.save_every_epoch else None,
             )
 
+    def _save_in_epoch(self, position: Position) -> None:
+        if self.rank == 0:
+            state = checkpointing.snapshot(self, self._epoch, position)
+            self._folder.save(state, best=False, backup=self.save_backup_weights)
+
     def _prune(self, trial: Any, epoch: int, row: Row) -> None:
         if trial:
             trial.report(row[self.training_metric], epoch)
@@ -365,6 +382,8 @@ class BaseTrainer(BatchLoop, ABC):
         if not self.skip_validation and self.patience.exhausted(epoch):
             say(f"stopping: no better {self.training_metric} since epoch {self.patience.best_epoch + 1}")
             return True
+        if self._stop.requested:
+            raise self._stop.error()
         return self.stop_after_epoch
 
     @staticmethod
@@ -376,17 +395,3 @@ class BaseTrainer(BatchLoop, ABC):
     def _load_model_state_dict(model: nn.Module, state: Mapping[str, Any]) -> None:
         """Load into the user's own module. Raises CheckpointError where names or shapes differ."""
         checkpointing.load_state(model, state, "the checkpoint")
-
-
-def trial_folder(save_loc: Path, trial: Any) -> Path:
-    """``trial_results/trial_<number>`` below ``save_loc``: each trial's checkpoints have a folder of their own."""
-    return save_loc / "trial_results" / f"trial_{trial.number}"
-
-
-def _run_folder_path(conf: Mapping[str, Any]) -> Path:
-    if not conf.get("save_loc"):
-        raise ConfigError("conf has no save_loc: name the folder that checkpoints and logs go to")
-    expanded = os.path.expandvars(os.path.expanduser(str(conf["save_loc"])))
-    if "$" in expanded:
-        raise ConfigError(f"save_loc {str(conf['save_loc'])!r} names an environment variable that is not set")
-    return Path(expanded)

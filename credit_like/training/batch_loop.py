@@ -6,9 +6,11 @@ clipping, non-finite losses, the per-step schedule, EMA, counters, batch hooks a
 
 from __future__ import annotations
 
+import sys
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,14 +25,16 @@ from credit_like.training.callbacks import Callback, Dispatcher
 from credit_like.training.device import checked_rank, choose_device
 from credit_like.training.ema import EMATracker
 from credit_like.training.loggers import Logger, TensorBoardLogger
+from credit_like.training.position import Position
 from credit_like.training.precision import autocast, autocast_dtype
 from credit_like.training.progress import described, progress_bar
 from credit_like.training.recorder import FiniteWatch, NonFiniteLossError, Recorder
 from credit_like.training.settings import TrainerSettings
 from credit_like.training.step import AccumulationGroup, StepOutcome, StepState, step_optimizer
+from credit_like.training.stopping import StopRequest
 
 
-class BatchLoop:
+class BatchLoop(ABC):
     """The half of a trainer that knows batches and optimizer steps, and nothing of epochs."""
 
     #: Metrics that the progress bar shows and that ``save_metric_vars: false`` keeps; empty shows all recorded ones.
@@ -43,6 +47,8 @@ class BatchLoop:
     on_nonfinite: str
     nonfinite_limit: int
     log_every_n_steps: int
+    checkpoint_every_steps: int
+    checkpoint_every_minutes: float
     batches_per_epoch: int
     valid_batches_per_epoch: int
 
@@ -80,6 +86,10 @@ class BatchLoop:
         self._weights: list[float] = []  # of every batch of the phase so far
         self._outcome: StepOutcome | None = None  # of the present batch's last optimize
         self._open_batches: list[Any] = []
+        self._passes = 0  # over the training loader in this epoch
+        self._resumed: Position | None = None  # where in the epoch to go on
+        self._saved_at = (0, time.monotonic())
+        self._stop = StopRequest()
         self._stepping = self._stepped_this_epoch = False
         self._skipped_in_a_row = 0
         self._last_lr = 0.0
@@ -141,8 +151,18 @@ class BatchLoop:
         training = phase == "train"
         limit = self.batches_per_epoch if training else self.valid_batches_per_epoch
         total = length_of(loader, limit)
-        with progress_bar(total, phase, self._epoch, self.epochs, enabled=self.rank == 0) as bar:
-            for index, raw in enumerate(islice(loader, limit or None)):
+        first_pass = training and not self._passes
+        self._passes += training
+        resumed, self._resumed = (self._resumed, None) if first_pass else (None, self._resumed)
+        iterator, done = (iter(loader), 0) if resumed is None else (resumed.rewind(loader), resumed.batches)
+        with progress_bar(total, phase, self._epoch, self.epochs, done, enabled=self.rank == 0) as bar:
+            for index in range(done, limit or sys.maxsize):
+                if first_pass and not self._group.count:
+                    self._between_batches(index, loader)
+                try:
+                    raw = next(iterator)
+                except StopIteration:
+                    break
                 batch = to_device(raw, self.device)
                 self._weight, self._outcome = self.batch_size(batch), None
                 if training:
@@ -159,6 +179,26 @@ class BatchLoop:
             self._close_group()
         if not self._weights:
             raise UserError(f"the {phase} loader gave no batch in epoch {self._epoch}; is the data set empty?")
+
+    def _between_batches(self, done: int, loader: Any) -> None:
+        """Save and stop here, where the subclass's code after ``optimize`` has run and no group is open."""
+        stop = self._stop.requested
+        if stop or self._checkpoint_is_due():
+            self._finite.check()
+            self._save_in_epoch(Position.of(done, loader))
+            self._saved_at = (self.step_state.optimizer_step, time.monotonic())
+        if stop:
+            raise self._stop.error()
+
+    def _checkpoint_is_due(self) -> bool:
+        steps, moment = self._saved_at
+        if self.checkpoint_every_steps and self.step_state.optimizer_step - steps >= self.checkpoint_every_steps:
+            return True
+        return bool(self.checkpoint_every_minutes) and time.monotonic() - moment >= 60 * self.checkpoint_every_minutes
+
+    @abstractmethod
+    def _save_in_epoch(self, position: Position) -> None:
+        """BaseTrainer writes the checkpoint; it alone knows what is in one."""
 
     def _count_batch(self, batch: Any, index: int, training: bool, bar: Any, phase: str) -> None:
         self._weights.append(self._weight)

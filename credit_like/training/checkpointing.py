@@ -15,14 +15,15 @@ from torch import nn
 
 from credit_like.training.checkpoint import CheckpointError, read_checkpoint
 from credit_like.training.ema import put_into_model
-from credit_like.training.rng import rng_state
+from credit_like.training.position import Position
+from credit_like.training.rng import rng_state, set_rng_state
 
 if TYPE_CHECKING:
     from credit_like.training.base_trainer import BaseTrainer
 
 
-def snapshot(trainer: BaseTrainer, epoch: int) -> dict[str, Any]:
-    """Everything that a resume needs, at the end of ``epoch``: plain data and tensors.
+def snapshot(trainer: BaseTrainer, epoch: int, position: Position | None = None) -> dict[str, Any]:
+    """Everything that a resume needs, at the end of ``epoch`` or at a position in it: plain data and tensors.
 
     ``model`` is always the raw weights; ``validated`` says whether the metrics belong to them or to ``ema``.
     """
@@ -42,7 +43,8 @@ def snapshot(trainer: BaseTrainer, epoch: int) -> dict[str, Any]:
         "patience": trainer.patience.state_dict(),
         "rows": [dict(row) for row in trainer.history.rows],
         "step_state": trainer.step_state.state_dict(),
-        "rng": {"now": rng_state()},
+        "rng": {"epoch_start": trainer._epoch_rng, "now": rng_state() if position is None else position.rng},
+        "position": None if position is None else _partial_epoch(trainer, position),
         "config": config,
         "config_digest": hashlib.sha256(config.encode()).hexdigest(),
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__},
@@ -69,7 +71,33 @@ def restore(trainer: BaseTrainer, state: Mapping[str, Any], path: Path) -> None:
     trainer.history.rows = [dict(row) for row in state["rows"]]
     for name, value in state["step_state"].items():
         setattr(trainer.step_state, name, value)
-    trainer.start_epoch = int(state["epoch"]) + 1
+    partial = state["position"]
+    trainer.start_epoch = int(state["epoch"]) + (partial is None)
+    if partial is not None:
+        trainer._resumed = Position(partial["batches"], state["rng"]["now"], partial["loader"])
+        trainer._partial_epoch, trainer._epoch_rng = partial, state["rng"]["epoch_start"]
+
+
+def reenter_epoch(trainer: BaseTrainer) -> None:
+    """Back into the epoch that a checkpoint was taken in: its random state at the start, and its means so far."""
+    set_rng_state(trainer._epoch_rng)
+    partial = trainer._partial_epoch
+    trainer._recorder.load_state_dict(partial["recorder"])
+    trainer._weights = list(partial["weights"])
+    trainer._stepped_this_epoch, trainer._last_lr = partial["stepped"], partial["last_lr"]
+    trainer._skipped_in_a_row = partial["skipped_in_a_row"]
+
+
+def _partial_epoch(trainer: BaseTrainer, position: Position) -> dict[str, Any]:
+    return {
+        "batches": position.batches,
+        "loader": position.loader,
+        "recorder": trainer._recorder.state_dict(),
+        "weights": list(trainer._weights),
+        "stepped": trainer._stepped_this_epoch,
+        "last_lr": trainer._last_lr,
+        "skipped_in_a_row": trainer._skipped_in_a_row,
+    }
 
 
 def load_weights(path: Path, model: nn.Module, map_location: torch.device | str = "cpu") -> dict[str, Any]:

@@ -9,10 +9,12 @@ from typing import Any
 from tqdm import tqdm
 
 
-def progress_bar(total: int | None, phase: str, epoch: int, epochs: int, *, enabled: bool) -> Any:
-    """A bar over the batches of one phase. It is silent off a terminal, where ``epoch_line`` speaks instead."""
+def progress_bar(total: int | None, phase: str, epoch: int, epochs: int, done: int, *, enabled: bool) -> Any:
+    """A bar over a phase's batches, ``done`` of them done. Silent off a terminal: ``epoch_line`` speaks there."""
     silent = not enabled or not sys.stderr.isatty()
-    return tqdm(total=total, desc=f"{phase} {epoch + 1}/{epochs}", leave=False, disable=silent, dynamic_ncols=True)
+    return tqdm(
+        total=total, initial=done, desc=f"{phase} {epoch + 1}/{epochs}", leave=False, disable=silent, dynamic_ncols=True
+    )
 
 
 def described(phase: str, epoch: int, epochs: int, means: Mapping[str, float], lr: float) -> str:

@@ -7,10 +7,11 @@ import os
 import platform
 import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from credit_like.config import UserError
+from credit_like.config import ConfigError, UserError
 from credit_like.training.checkpoint import CheckpointError, duplicate, read_checkpoint, replace, sidecar_of, stage
 
 LATEST, BACKUP, BEST = "checkpoint.pt", "backup_checkpoint.pt", "best_checkpoint.pt"
@@ -102,3 +103,18 @@ class RunFolder:
 
 
 _EPOCH_FILE = re.compile(r"checkpoint_epoch_\d+\.pt$").match
+
+
+def trial_folder(save_loc: Path, trial: Any) -> Path:
+    """``trial_results/trial_<number>`` below ``save_loc``: each trial's checkpoints have a folder of their own."""
+    return save_loc / "trial_results" / f"trial_{trial.number}"
+
+
+def run_folder_path(conf: Mapping[str, Any]) -> Path:
+    """``conf["save_loc"]`` with ``~`` and environment variables expanded. Raises ConfigError where one is not set."""
+    if not conf.get("save_loc"):
+        raise ConfigError("conf has no save_loc: name the folder that checkpoints and logs go to")
+    expanded = os.path.expandvars(os.path.expanduser(str(conf["save_loc"])))
+    if "$" in expanded:
+        raise ConfigError(f"save_loc {str(conf['save_loc'])!r} names an environment variable that is not set")
+    return Path(expanded)

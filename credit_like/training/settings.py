@@ -64,6 +64,13 @@ class TrainerSettings(Settings):
     save_metric_vars: bool | tuple[str, ...] = Field(
         True, description="log columns: all, those with one of the words, or loss only"
     )
+    checkpoint_every_steps: int = Field(
+        0, ge=0, description="checkpoint in mid-epoch too, each n optimizer steps; 0: never"
+    )
+    checkpoint_every_minutes: float = Field(
+        0, ge=0, description="checkpoint in mid-epoch too, each n minutes; 0: never"
+    )
+    time_limit_minutes: float = Field(0, ge=0, description="stop, resumable, after so long; 0: no limit")
     use_tensorboard: bool = False
     log_every_n_steps: int = Field(
         50, ge=1, description="steps between batch values; each costs a sync with the device"
