@@ -68,7 +68,8 @@ def validate(document: Document, schema: type[S]) -> S:
     problems = list(document.problems)
     try:
         # JSON mode is where pydantic's strictness still lets a list be a tuple, and text a path or an enum.
-        schema.model_validate_json(json.dumps(document.data), strict=True)
+        # What only Python can give (a Path, where a trainer is made without a YAML) is left to the second look.
+        schema.model_validate_json(json.dumps(document.data, default=repr), strict=True)
     except ValidationError as error:
         problems += explain(error, document, schema, defaults=False)
     if problems:
