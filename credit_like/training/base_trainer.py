@@ -22,7 +22,6 @@ from credit_like.config import Document, UserError, validate
 from credit_like.training import checkpointing, inference
 from credit_like.training.batch_loop import BatchLoop
 from credit_like.training.batches import require_repeatable
-from credit_like.training.callbacks import Callback
 from credit_like.training.ensemble import dropout_active, mean_and_spread
 from credit_like.training.guards import engine_steps_only
 from credit_like.training.history import History, Patience, Row, phase_results, saved_columns
@@ -46,7 +45,8 @@ class BaseTrainer(BatchLoop):
         conf: ``save_loc`` (the run folder; environment variables are expanded) and a ``trainer`` section, whose keys
             are those of ``Settings``. Each setting becomes an attribute (``train_one_epoch`` becomes
             ``train_one_epoch_mode``). Other keys of ``conf`` are the subclass's own.
-        callbacks, loggers: see :mod:`credit_like.training.callbacks` and ``loggers``.
+        callbacks: Callback or Hook instances, or anything that defines one of their events.
+        loggers: see :mod:`credit_like.training.loggers`.
 
     Raises ConfigError for an unknown or wrong setting, with the closest valid name. One process; not thread-safe.
 
@@ -81,7 +81,7 @@ class BaseTrainer(BatchLoop):
         model: nn.Module,
         rank: int,
         conf: Mapping[str, Any],
-        callbacks: Sequence[Callback] = (),
+        callbacks: Sequence[Any] = (),
         loggers: Sequence[Logger] = (),
     ) -> None:
         settings = validate(Document("conf['trainer']", dict(conf.get("trainer") or {})), self.Settings)

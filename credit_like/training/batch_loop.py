@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +21,8 @@ from torch.optim import Optimizer
 
 from credit_like.config import UserError
 from credit_like.training.batches import length_of, samples_in, to_device
-from credit_like.training.callbacks import Callback, Dispatcher
 from credit_like.training.device import checked_rank, choose_device
+from credit_like.training.dispatch import Dispatcher
 from credit_like.training.ema import EMATracker
 from credit_like.training.loggers import Logger, TensorBoardLogger
 from credit_like.training.position import Position
@@ -32,6 +32,8 @@ from credit_like.training.recorder import FiniteWatch, NonFiniteLossError, Recor
 from credit_like.training.settings import TrainerSettings
 from credit_like.training.step import AccumulationGroup, StepOutcome, StepState, step_optimizer
 from credit_like.training.stopping import StopRequest
+
+H = TypeVar("H")
 
 
 class BatchLoop(ABC):
@@ -63,7 +65,7 @@ class BatchLoop(ABC):
         rank: int,
         settings: TrainerSettings,
         save_loc: Path,
-        callbacks: Sequence[Callback],
+        callbacks: Sequence[Any],
         loggers: Sequence[Logger],
     ) -> None:
         for name in type(settings).model_fields:
@@ -75,7 +77,7 @@ class BatchLoop(ABC):
         self.ema = EMATracker(self.model, settings.ema_decay) if settings.use_ema else None
         self.autocast_dtype = autocast_dtype(self.device, settings.amp, settings.precision)
         self.step_state = StepState(grad_accum_steps=self.grad_accum_every)
-        self._hooks = Dispatcher(callbacks)
+        self._hooks = Dispatcher(callbacks, rank)
         self._loggers = list(loggers) if rank == 0 else []
         if settings.use_tensorboard and rank == 0:
             self._loggers.append(TensorBoardLogger(save_loc / "tensorboard"))
@@ -128,6 +130,11 @@ class BatchLoop(ABC):
         """Take ``value`` into the phase's weighted mean of ``name``, without a sync; weight: the batch's samples."""
         self._recorder.add(name, value, self._weight if weight is None else weight)
 
+    @property
+    def training(self) -> bool:
+        """Whether the present phase is training, and not validation, test or prediction."""
+        return self._phase == "train"
+
     def do_backward(self) -> None:
         """Seam: backward through ``self.loss_t``."""
         loss = self.loss_t if self.scaler is None else self.scaler.scale(self.loss_t)
@@ -144,6 +151,14 @@ class BatchLoop(ABC):
     def do_zero_grad(self) -> None:
         """Seam: forget the gradients."""
         self.optimizer.zero_grad(set_to_none=True)
+
+    def describe_hooks(self) -> str:
+        """A Markdown table of which callback or hook runs when, and in what order."""
+        return self._hooks.describe()
+
+    def get_hook(self, cls: type[H], default: Any = ...) -> H:
+        """The first callback or hook of class ``cls``. Raises KeyError where there is none and no default is given."""
+        return self._hooks.get(cls) if default is ... else self._hooks.get(cls, default)
 
     # How it is done --------------------------------------------------------------------------------------------------
 
@@ -165,8 +180,10 @@ class BatchLoop(ABC):
                     break
                 batch = to_device(raw, self.device)
                 self._weight, self._outcome = self.batch_size(batch), None
+                self.batch = batch
                 if training:
                     self._hooks("on_train_batch_start", self, self.model, batch, index)
+                self._hooks("before_step", self, self.model)
                 try:
                     with autocast(self.device, self.autocast_dtype):
                         yield batch
@@ -203,6 +220,7 @@ class BatchLoop(ABC):
     def _count_batch(self, batch: Any, index: int, training: bool, bar: Any, phase: str) -> None:
         self._weights.append(self._weight)
         bar.update()
+        self._hooks("after_step", self, self.model)
         if not training:
             return
         stepped = self._outcome is StepOutcome.STEPPED

@@ -1,28 +1,14 @@
-"""Callbacks: what a user adds to a run without writing a trainer."""
+"""Callbacks: what a user adds to a run without writing a trainer. ``on_*`` events get ``(trainer, model, ...)``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 if TYPE_CHECKING:
     from credit_like.training.base_trainer import BaseTrainer
-
-EVENTS = (
-    "on_fit_start",
-    "on_train_epoch_start",
-    "on_train_batch_start",
-    "on_after_backward",
-    "on_train_batch_end",
-    "on_validation_start",
-    "on_validation_end",
-    "on_train_epoch_end",
-    "on_fit_end",
-    "on_cancel",
-    "on_exception",
-)
 
 
 class Callback:
@@ -70,33 +56,3 @@ class Callback:
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
-
-
-class Dispatcher:
-    """Calls the callbacks that override an event, in order; resolved once, so that unused events cost nothing."""
-
-    def __init__(self, callbacks: Iterable[Callback]) -> None:
-        self.callbacks = sorted(callbacks, key=lambda callback: callback.ord)
-        for callback in self.callbacks:
-            if not isinstance(callback, Callback):
-                raise TypeError(f"callbacks must be Callback instances; got {type(callback).__name__}")
-        self._listeners = {
-            event: [
-                getattr(c, event) for c in self.callbacks if getattr(type(c), event) is not getattr(Callback, event)
-            ]
-            for event in EVENTS
-        }
-
-    def __call__(self, event: str, *arguments: Any) -> None:
-        for listener in self._listeners[event]:
-            listener(*arguments)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {f"{index}:{type(c).__name__}": c.state_dict() for index, c in enumerate(self.callbacks)}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Each callback takes the state that was saved under its position and class; new ones start afresh."""
-        for index, callback in enumerate(self.callbacks):
-            saved = state.get(f"{index}:{type(callback).__name__}")
-            if saved:
-                callback.load_state_dict(saved)
