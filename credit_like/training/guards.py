@@ -5,9 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
+import torch
 from torch.optim import Optimizer
+
+_NOT_THE_CALLER = (str(Path(torch.__file__).parent), __file__)
 
 
 @contextmanager
@@ -19,37 +24,43 @@ def engine_steps_only(
     Raises RuntimeError from the call that breaks this, naming its file and line.
     """
 
-    def refuse(what: str, depth: int) -> None:
+    def refuse(what: str) -> None:
         if not engine_is_stepping():
-            frame = sys._getframe(depth)
             raise RuntimeError(
-                f"{what}() was called at {frame.f_code.co_filename}:{frame.f_lineno}; in a trainer only "
+                f"{what}() was called at {_caller(sys._getframe(1))}; in a trainer only "
                 "self.optimize(loss) steps: it keeps accumulation, clipping, EMA and the schedule right"
             )
 
     with ExitStack() as stack:
-        hook = optimizer.register_step_pre_hook(lambda *_: refuse("optimizer.step", 4))
+        hook = optimizer.register_step_pre_hook(lambda *_: refuse("optimizer.step"))
         stack.callback(hook.remove)
-        for owner, name in ((scaler, "step"), (scaler, "update"), (scheduler, "step")):
+        for owner, names in ((scaler, ("step", "update")), (scheduler, ("step",))):
             if owner is not None:
-                stack.enter_context(_watched(owner, name, refuse))
+                stack.enter_context(_watched(owner, names, refuse))
         yield
 
 
 @contextmanager
-def _watched(owner: Any, name: str, refuse: Callable[[str, int], None]) -> Iterator[None]:
-    original = getattr(owner, name)
-    own_attribute = name in vars(owner)
+def _watched(owner: Any, names: tuple[str, ...], refuse: Callable[[str], None]) -> Iterator[None]:
+    """``owner`` as an instance of a subclass that asks first; an attribute would end up in its ``state_dict``."""
+    kind = type(owner)
 
-    def step(*arguments: Any, **named: Any) -> Any:
-        refuse(f"{type(owner).__name__}.{name}", 3)
-        return original(*arguments, **named)
+    def asking(name: str) -> Callable[..., Any]:
+        def step(self: Any, *arguments: Any, **named: Any) -> Any:
+            refuse(f"{kind.__name__}.{name}")
+            return getattr(kind, name)(self, *arguments, **named)
 
-    setattr(owner, name, step)
+        return step
+
+    owner.__class__ = type(kind.__name__, (kind,), {name: asking(name) for name in names})
     try:
         yield
     finally:
-        if own_attribute:
-            setattr(owner, name, original)
-        else:
-            delattr(owner, name)
+        owner.__class__ = kind
+
+
+def _caller(frame: FrameType | None) -> str:
+    """File and line of the nearest frame that is neither torch's nor ours."""
+    while frame is not None and frame.f_code.co_filename.startswith(_NOT_THE_CALLER):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else "an unknown place"
