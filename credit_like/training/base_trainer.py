@@ -23,6 +23,7 @@ from credit_like.training import checkpointing, inference
 from credit_like.training.batch_loop import BatchLoop
 from credit_like.training.batches import require_repeatable
 from credit_like.training.ensemble import dropout_active, mean_and_spread
+from credit_like.training.failures import explained
 from credit_like.training.guards import engine_steps_only
 from credit_like.training.history import History, Patience, Row, phase_results, saved_columns
 from credit_like.training.loggers import Logger
@@ -30,10 +31,12 @@ from credit_like.training.position import Position
 from credit_like.training.precision import gradient_scaler
 from credit_like.training.progress import epoch_line, say
 from credit_like.training.rng import epoch_seed, rng_kept, rng_state, seed_everything, set_epoch
-from credit_like.training.run_folder import RunFolder, run_folder_path, trial_folder
+from credit_like.training.run_folder import RunFolder, run_folder_path
 from credit_like.training.schedulers import build_scheduler, steps_each_batch
 from credit_like.training.settings import TrainerSettings
 from credit_like.training.stopping import Stopped, StopRequest
+from credit_like.training.trial import Trial, asks_to_stop, trial_folder
+from credit_like.training.trial import pruned as trial_pruned
 
 
 class BaseTrainer(BatchLoop):
@@ -147,7 +150,7 @@ class BaseTrainer(BatchLoop):
         scheduler: Any = None,
         metrics: Any = None,
         rollout_scheduler: Callable[[int, int], float] | None = None,
-        trial: Any = False,
+        trial: Trial | bool = False,
     ) -> Row:
         """Train; returns the best epoch's row of results (empty when no epoch had a finite ``training_metric``).
 
@@ -168,6 +171,7 @@ class BaseTrainer(BatchLoop):
         self._take(
             conf, train_loader, valid_loader, optimizer, train_criterion, valid_criterion, scaler, scheduler, metrics
         )
+        pruned = False
         with ExitStack() as cleanup:
             self._open_run(cleanup, trial)
             self._hooks("on_fit_start", self, self.model)
@@ -175,27 +179,26 @@ class BaseTrainer(BatchLoop):
                 for epoch in self._epochs():
                     started = time.monotonic()
                     self._begin_epoch(epoch, rollout_scheduler)
-                    row: Row = {
-                        "epoch": epoch,
-                        **self._run_training(epoch),
-                        **self._run_validation(epoch),
-                        "lr": self._last_lr,
-                    }
+                    row = {"epoch": epoch} | self._run_training(epoch) | self._run_validation(epoch)
+                    row["lr"] = self._last_lr
                     self._hooks("on_train_epoch_end", self, self.model)
                     improved = self.patience.update(epoch, row)
                     self._step_epoch_scheduler(row)
                     self._log_epoch(row, improved, time.monotonic() - started)
                     self._save_checkpoint(epoch, self.optimizer, self.scheduler, self.scaler)
-                    self._prune(trial, epoch, row)
-                    if self._should_stop(epoch):
+                    pruned = asks_to_stop(trial, row[self.training_metric], epoch)
+                    if pruned or self._should_stop(epoch):
                         break
             except (KeyboardInterrupt, Stopped):
                 self._hooks("on_cancel", self, self.model)
                 raise
             except BaseException as error:
                 self._hooks("on_exception", self, self.model, error)
+                self._keep_failure(error)
                 raise
             self._hooks("on_fit_end", self, self.model)
+        if pruned:
+            raise trial_pruned(self._epoch, self.training_metric, row[self.training_metric])
         return self.history.row_of(self.patience.best_epoch)
 
     def test(self, loaders: Any, ckpt_path: str | Path | None = None) -> dict[str, float]:
@@ -244,9 +247,9 @@ class BaseTrainer(BatchLoop):
         self.scheduler = scheduler if self.use_scheduler else None
         self._scheduler_is_per_step = steps_each_batch(scheduler, self.settings.scheduler.scheduler_type)
 
-    def _open_run(self, cleanup: ExitStack, trial: Any) -> None:
+    def _open_run(self, cleanup: ExitStack, trial: Trial | bool) -> None:
         """Lock the folder, resume or refuse, open the loggers; ``cleanup`` undoes it all, whatever happens."""
-        if trial:
+        if not isinstance(trial, bool):
             self.save_loc = trial_folder(run_folder_path(self.conf), trial)
             self.history.path = self.save_loc.parent / f"training_log_{trial.number}.csv"
         self._folder = RunFolder(self.save_loc)
@@ -276,6 +279,10 @@ class BaseTrainer(BatchLoop):
     def _epochs(self) -> range:
         if self.train_one_epoch_mode:
             return range(self.start_epoch, self.start_epoch + 1)
+        over = not self.skip_validation and self.start_epoch > 0 and self.patience.exhausted(self.start_epoch - 1)
+        if over and self._resumed is None:
+            say("this run has stopped early already; raise trainer.stopping_patience to go on")
+            return range(0)
         cap = self.epochs if self.num_epoch is None else self.start_epoch + self.num_epoch
         return range(self.start_epoch, min(self.epochs, cap))
 
@@ -370,13 +377,17 @@ class BaseTrainer(BatchLoop):
             state = checkpointing.snapshot(self, self._epoch, position)
             self._folder.save(state, best=False, backup=self.save_backup_weights)
 
-    def _prune(self, trial: Any, epoch: int, row: Row) -> None:
-        if trial:
-            trial.report(row[self.training_metric], epoch)
-            if trial.should_prune():
-                from optuna import TrialPruned  # only a trial needs it
-
-                raise TrialPruned(f"pruned at epoch {epoch}: {self.training_metric} {row[self.training_metric]:.6g}")
+    def _keep_failure(self, error: BaseException) -> None:
+        """Save under a name that is never resumed from, and raise in place of ``error`` what explains it better."""
+        try:
+            self._folder.save_aside(checkpointing.snapshot(self, self._epoch))
+        except (UserError, TypeError, RuntimeError) as second:  # which must not hide the first
+            say(f"the state at the failure could not be kept: {second}")
+        clearer = explained(
+            error, self._weight, f"epoch {self._epoch}, optimizer step {self.step_state.optimizer_step}"
+        )
+        if clearer is not None:
+            raise clearer from error
 
     def _should_stop(self, epoch: int) -> bool:
         if not self.skip_validation and self.patience.exhausted(epoch):

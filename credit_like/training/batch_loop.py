@@ -164,7 +164,7 @@ class BatchLoop(ABC):
 
     def _batches(self, loader: Any, phase: str) -> Iterator[Any]:
         training = phase == "train"
-        limit = self.batches_per_epoch if training else self.valid_batches_per_epoch
+        limit = self.batches_per_epoch if training else self.valid_batches_per_epoch * (self._phase == "valid")
         total = length_of(loader, limit)
         first_pass = training and not self._passes
         self._passes += training
@@ -179,7 +179,7 @@ class BatchLoop(ABC):
                 except StopIteration:
                     break
                 batch = to_device(raw, self.device)
-                self._weight, self._outcome = self.batch_size(batch), None
+                self._weight, self._outcome = float(self.batch_size(batch)), None
                 self.batch = batch
                 if training:
                     self._hooks("on_train_batch_start", self, self.model, batch, index)
@@ -224,7 +224,7 @@ class BatchLoop(ABC):
         if not training:
             return
         stepped = self._outcome is StepOutcome.STEPPED
-        self.step_state.increment_batch(self._weight, True, stepped)
+        self.step_state.increment_batch(self._weight, True, False)  # the step was counted where it was made
         self._hooks("on_train_batch_end", self, self.model, self._outcome, batch, index)
         if stepped and self.step_state.optimizer_step % self.log_every_n_steps == 0:
             self._finite.check()
@@ -256,6 +256,7 @@ class BatchLoop(ABC):
             return outcome
         self._skipped_in_a_row = 0
         self._stepped_this_epoch = True
+        self.step_state.optimizer_step += 1
         if self.autocast_dtype is not None:
             torch.clear_autocast_cache()  # a second forward in this batch must not see the weights of before the step
         if self.ema is not None:
@@ -282,5 +283,8 @@ class BatchLoop(ABC):
             self._open_batches.pop().close()
 
     def _abandon_batches(self) -> None:
-        self._outcome = None
+        """Leave nothing behind of a batch that was interrupted: no open autocast, no half accumulation group."""
+        self._outcome, self._resumed = None, None
         self._close_batches()
+        self._group.close()
+        self._finite = FiniteWatch()

@@ -12,9 +12,18 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from credit_like.config import ConfigError, UserError
-from credit_like.training.checkpoint import CheckpointError, duplicate, read_checkpoint, replace, sidecar_of, stage
+from credit_like.training.checkpoint import (
+    CheckpointError,
+    duplicate,
+    read_checkpoint,
+    replace,
+    sidecar_of,
+    stage,
+    write_checkpoint,
+)
 
 LATEST, BACKUP, BEST = "checkpoint.pt", "backup_checkpoint.pt", "best_checkpoint.pt"
+ASIDE = "exception_checkpoint.pt"
 LOCK = ".lock"
 
 
@@ -81,6 +90,10 @@ class RunFolder:
         if epoch_copy is not None:
             duplicate(latest, self.path / f"checkpoint_epoch_{epoch_copy:04d}.pt")
 
+    def save_aside(self, state: dict[str, Any]) -> None:
+        """Keep ``state`` as ``exception_checkpoint.pt``, which ``newest_valid`` does not know."""
+        write_checkpoint(self.path / ASIDE, state)
+
     def newest_valid(self) -> tuple[Path, dict[str, Any], list[str]] | None:
         """The furthest checkpoint that verifies: (path, state, refusals of those that did not); None where none is.
 
@@ -103,11 +116,6 @@ class RunFolder:
 
 
 _EPOCH_FILE = re.compile(r"checkpoint_epoch_\d+\.pt$").match
-
-
-def trial_folder(save_loc: Path, trial: Any) -> Path:
-    """``trial_results/trial_<number>`` below ``save_loc``: each trial's checkpoints have a folder of their own."""
-    return save_loc / "trial_results" / f"trial_{trial.number}"
 
 
 def run_folder_path(conf: Mapping[str, Any]) -> Path:

@@ -1,0 +1,26 @@
+"""Failures that have a remedy: what the engine says in place of a bare traceback."""
+
+from __future__ import annotations
+
+import torch
+
+from credit_like.config import UserError
+
+_CPU_ALLOCATOR = "DefaultCPUAllocator: can't allocate memory"
+
+
+class BatchOutOfMemoryError(UserError):
+    """A batch did not fit into memory."""
+
+
+def explained(error: BaseException, samples: float, where: str) -> UserError | None:
+    """The error to raise in place of ``error``, or None where it speaks for itself.
+
+    Running out of memory is never skipped: a run that leaves out its largest batches trains on other data.
+    """
+    if isinstance(error, torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and _CPU_ALLOCATOR in str(error)):
+        return BatchOutOfMemoryError(
+            f"out of memory on a batch of {samples:g} samples, {where}: lower the loader's batch size (and raise "
+            "trainer.grad_accum_every by as much, for the same steps), or make the model smaller"
+        )
+    return None
