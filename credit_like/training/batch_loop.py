@@ -287,4 +287,5 @@ class BatchLoop(ABC):
         self._outcome, self._resumed = None, None
         self._close_batches()
         self._group.close()
+        self.do_zero_grad()
         self._finite = FiniteWatch()

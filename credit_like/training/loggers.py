@@ -38,12 +38,13 @@ class TensorBoardLogger:
     def start(self, samples: int, epoch: int) -> None:
         from torch.utils.tensorboard import SummaryWriter  # costs a second of import that only its users should pay
 
-        self._batches = SummaryWriter(str(self.folder / "batches"), purge_step=samples + 1 if samples else None)
-        self._epochs = SummaryWriter(str(self.folder / "epochs"), purge_step=epoch if epoch else None)
+        self._batches = SummaryWriter(str(self.folder / "batches"), purge_step=samples + 1)
+        self._epochs = SummaryWriter(str(self.folder / "epochs"), purge_step=epoch)
 
     def log_batch(self, values: Mapping[str, float], samples: int) -> None:
         for name, value in self._finite(values):
             self._batches.add_scalar(_tag(name), value, samples)
+        self._batches.flush()  # what a checkpoint is ahead of must be on disk: a killed run resumes behind it
 
     def log_epoch(self, row: Mapping[str, float], epoch: int) -> None:
         for name, value in self._finite(row):

@@ -24,7 +24,7 @@ class Position:
 
     @staticmethod
     def of(batches: int, loader: Any) -> Position:
-        own = loader.state_dict() if hasattr(loader, "state_dict") else None
+        own = loader.state_dict() if batches and hasattr(loader, "state_dict") else None  # 0: it may not have begun
         return Position(batches, rng_state(), own)
 
     def rewind(self, loader: Any) -> Iterator[Any]:

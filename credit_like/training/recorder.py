@@ -37,7 +37,7 @@ class Recorder:
             if value.numel() != 1:
                 raise ValueError(f"record({name!r}): needs a scalar, got a tensor of shape {tuple(value.shape)}")
             value = value.detach()
-        self._unread.append((name, value, weight))
+        self._unread.append((name, value, float(weight)))
         if len(self._unread) >= _READ_AT:
             self._read()
 
