@@ -24,7 +24,13 @@ def _list(dumper: _Dumper, items: list[Any]) -> yaml.Node:
     return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=short)
 
 
+def _text(dumper: _Dumper, text: str) -> yaml.Node:
+    # In double quotes line breaks of every kind are escaped; elsewhere YAML folds some of them into spaces.
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"')
+
+
 add_core_scalars(_Dumper)
+_Dumper.add_representer(str, _text)
 _Dumper.add_representer(list, _list)
 
 

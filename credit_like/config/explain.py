@@ -95,7 +95,7 @@ def _locate(details: dict[str, Any], document: Document) -> _Finding:
     context = {k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in details.get("ctx", {}).items()}
     expected = _EXPECTED.get(kind, "").format_map(context)
     if kind in ("literal_error", "enum") and isinstance(details["input"], str):
-        expected += closest(details["input"], re.findall(r"'([^']*)'", context["expected"]))
+        expected += closest(details["input"], re.findall(r"'([^']*)'", str(context["expected"])))
     rule = str(context["error"]) if kind in ("value_error", "assertion_error") else str(details["msg"])
     received = "" if isinstance(details["input"], dict) and not expected else show(details["input"])
     return _Finding(path, union, kind, expected, rule, received)

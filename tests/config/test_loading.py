@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -167,7 +168,7 @@ weights: {}
 
 
 words = st.text(max_size=12) | st.sampled_from(
-    ["1e-3", "yes", "null", "0x1", "a: b", "# x", "*a", "&a", "!!int", "- a", ".inf", "1_0"]
+    ["1e-3", "yes", "null", "0x1", "\x85", "\u2028 ", "a: b", "# x", "*a", "&a", "!!int", "- a", ".inf", "1_0"]
 )
 numbers = st.integers(-(10**18), 10**18) | st.floats(allow_nan=False, allow_infinity=False)
 plain = st.recursive(
@@ -192,3 +193,49 @@ def test_shipped_configurations_are_found_by_name_wherever_we_are(tmp_path: Path
     (tmp_path / "gat").write_text("value: 1\n")
     assert read_config("gat").get("value") is None, "a bare name is never a file that happens to lie here"
     assert read_config("./gat").get("value") == 1
+
+
+symbols = list(":-[]{},'\"&*!?|>#%@`~\t\n\x85é1")
+longer = [
+    "data",
+    "trainer",
+    "lr",
+    ": ",
+    "- ",
+    "? ",
+    "\n  ",
+    "1e-3",
+    "&a",
+    "*a",
+    "!!str ",
+    "!!int ",
+    "---\n",
+    "...",
+    "<<",
+]
+tokens = st.sampled_from(symbols + longer)
+
+
+def settings_or_report(source: Path, overrides: list[str]) -> str:
+    try:
+        load_config(source, Job, overrides)
+    except ConfigError as error:
+        return str(error)
+    return str(source)
+
+
+@given(st.lists(tokens, max_size=20).map("".join), st.lists(st.lists(tokens, max_size=6).map("".join), max_size=2))
+def test_any_text_is_settings_or_one_report(tmp_path_factory: pytest.TempPathFactory, text: str, overrides: list[str]):
+    path = tmp_path_factory.getbasetemp() / "any.yml"
+    path.write_text(text, encoding="utf-8", newline="")
+    report = settings_or_report(path, [*overrides, *(f"trainer.{override}" for override in overrides)])
+    assert str(path) in report or "command line: " in report
+
+
+@given(plain)
+def test_any_data_is_settings_or_one_report(tmp_path_factory: pytest.TempPathFactory, value: Any):
+    path = tmp_path_factory.getbasetemp() / "data.yml"
+    inside = {"data": {"path": value}, "trainer": {"columns": value, "betas": value}}
+    for data in ({"data": value}, {"trainer": value}, inside):
+        path.write_text(yaml.safe_dump(data), encoding="utf-8")
+        assert str(path) in settings_or_report(path, [])
