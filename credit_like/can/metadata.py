@@ -1,0 +1,123 @@
+"""Metadata files beside logs: ROAD's ``capture_metadata.json`` and ``injection_metadata.json``.
+
+``capture_metadata.json`` stands in the folder of its logs and names them without suffix. ``injection_metadata.json``
+stands there or in one of the three folders above, and names them by their path from itself.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from credit_like.can.errors import LogError
+from credit_like.can.families import attack_family
+
+CAPTURE_METADATA, INJECTION_METADATA = "capture_metadata.json", "injection_metadata.json"
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a metadata file says of one log.
+
+    ``file`` is its name; ``intervals`` are (start, stop) of the attacks in seconds from the log's first frame;
+    ``families`` names each interval's family (``"types"`` in the file) where attacks of several alternate, else it is
+    empty and ``family`` holds for all. ``normal`` means that there is none; ``frames`` is the number of frames, or
+    None. ``target`` and ``data`` are the id and the payload that were injected, as written: hexadecimal, ``X`` for any
+    digit, "" where there is none.
+    """
+
+    file: str
+    family: str = ""
+    intervals: tuple[tuple[float, float], ...] = ()
+    families: tuple[str, ...] = ()
+    normal: bool = False
+    frames: int | None = None
+    vehicle: str = ""
+    target: str = ""
+    data: str = ""
+
+
+def declared_for(log: Path) -> Declared | None:
+    """What metadata says of ``log``; None where there is none.
+
+    Raises LogError when a metadata file is not JSON, or its entry for the log is not of the form above.
+    """
+    stem = log.name.partition(".")[0]
+    entry, where = _entry(log.parent / CAPTURE_METADATA, stem)
+    if entry is not None:
+        return _declared(entry, where, family=attack_family(stem))
+    for folder in list(log.absolute().parents)[:4]:
+        entry, where = _entry(folder / INJECTION_METADATA, log.absolute().relative_to(folder).as_posix())
+        if entry is not None:
+            word = _text(entry, "type", where)
+            return _declared(entry, where, family=attack_family(word) if word else "")
+    return None
+
+
+def _entry(file: Path, key: str) -> tuple[dict[str, Any] | None, str]:
+    where = f"{file}, entry {key!r}"
+    if not file.is_file():
+        return None, where
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except json.JSONDecodeError as error:
+        raise LogError(f"{file}:{error.lineno}: not valid JSON ({error.msg}); mend it or remove the file") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise LogError(f"{file}: cannot be read ({error}); mend it or remove the file") from error
+    entry = content.get(key) if isinstance(content, dict) else None
+    if entry is not None and not isinstance(entry, dict):
+        raise LogError(f"{where}: must be a mapping, got {entry!r}; mend it or remove the entry")
+    return entry, where
+
+
+def _declared(entry: dict[str, Any], where: str, family: str) -> Declared:
+    intervals = _intervals(entry.get("injection_interval"), where)
+    frames = entry.get("frames")
+    target = entry.get("injection_id")
+    return Declared(
+        file=Path(where.partition(", entry")[0]).name,
+        family=family,
+        intervals=intervals,
+        families=_families(entry.get("types"), len(intervals), where),
+        normal=entry.get("attack") == 0 and not intervals,
+        frames=frames if isinstance(frames, int) else None,
+        vehicle=_text(entry, "vehicle", where),
+        target=target if isinstance(target, str) else "",
+        data=_text(entry, "injection_data_str", where),
+    )
+
+
+def _text(entry: dict[str, Any], key: str, where: str) -> str:
+    value = entry.get(key)
+    if value is not None and not isinstance(value, str):
+        raise LogError(f"{where}: {key} must be a text, got {value!r}; mend it or remove the entry")
+    return value or ""
+
+
+def _families(value: object, count: int, where: str) -> tuple[str, ...]:
+    """A list of words, one an interval, or null."""
+    if value is None:
+        return ()
+    if not isinstance(value, list) or len(value) != count or not all(isinstance(word, str) for word in value):
+        raise LogError(
+            f"{where}: types must be a list of attack families, one for each of the {count} injection intervals, got "
+            f"{value!r}; mend it or remove the entry"
+        )
+    return tuple(attack_family(word) for word in value)
+
+
+def _intervals(value: Any, where: str) -> tuple[tuple[float, float], ...]:
+    """``[start, stop]``, a list of those, or null."""
+    if value is None:
+        return ()
+    pairs = value if isinstance(value, list) and value and isinstance(value[0], list) else [value]
+    for pair in pairs:
+        good = isinstance(pair, list) and len(pair) == 2 and all(isinstance(x, int | float) for x in pair)
+        if not good or not 0 <= pair[0] <= pair[1]:
+            raise LogError(
+                f"{where}: injection_interval must be [start, stop] in seconds from the first frame, or a list of "
+                f"those, got {pair!r}; mend it or remove the entry"
+            )
+    return tuple((float(start), float(stop)) for start, stop in pairs)

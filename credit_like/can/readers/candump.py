@@ -1,0 +1,201 @@
+"""candump -L, the log of can-utils: ``(1678840552.415482) can0 285#0000000000000D94``."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from credit_like.can.frames import ERROR, EXTENDED, FD, REMOTE
+from credit_like.can.readers._base import Reader
+from credit_like.can.readers._compile import compiled
+from credit_like.can.readers._lines import Lines
+from credit_like.can.readers._numbers import SPACE, TAB, read_hex, read_payload, read_seconds, read_truth, skip
+from credit_like.can.readers._rows import (
+    BAD_FLAGS,
+    BAD_ID,
+    BAD_INTERFACE,
+    BAD_LABEL,
+    BAD_TIME,
+    GOOD,
+    ID_TOO_LARGE,
+    MISSING_FIELD,
+    NEEDS_FD,
+    PAYLOAD_TOO_LONG,
+    TRAILING_TEXT,
+    Rows,
+)
+
+FRAME = rb"\(\d[\d.eE+-]*\) \S+ +[0-9A-Fa-f]{3,8}##?[0-9A-FRa-f]*"
+
+_INTERFACES, _NAME_BYTES = 256, 16  # IFNAMSIZ of Linux: 15 letters and an end
+_ERROR_BIT, _RESERVED_BITS, _ID_MASK = 0x20000000, 0xC0000000, 0x1FFFFFFF  # CAN_ERR_FLAG and others of linux/can.h
+_FD_LENGTHS = np.zeros(65, np.bool_)
+_FD_LENGTHS[[0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 20, 24, 32, 48, 64]] = True
+
+
+class CandumpReader(Reader):
+    """Lines ``(seconds) interface ID#DATA``; what can-utils writes with ``candump -L`` and reads in ``canplayer``.
+
+    Three digits are an 11-bit id, eight a 29-bit one, or an error frame where bit 0x20000000 is set (its data bytes are
+    kept). ``ID#R`` and ``ID#R8`` are remote frames (length 0), ``ID##<flags>DATA`` CAN FD. A final ``R`` or ``T``
+    (received, sent) is taken and not used. Interfaces become bus numbers in the order of their names. There are no
+    labels. Not supported: the raw data length code above 8 that canplayer writes as ``_9`` to ``_F``.
+    """
+
+    name = "candump"
+    title = "candump -L"
+    shape = "(seconds) interface ID#DATA"
+    pattern = re.compile(FRAME + rb"( [RT])?\s*")
+    needs_line_end = True
+    labelled = False
+    example = (
+        b"(1678840552.415482) can0 285#0000000000000D94\n"
+        b"(1678840552.415684) can0 551#\n"
+        b"(1678840552.415806) can1 18DAF110#023E00\n"
+        b"(1678840552.415911) can0 7DF#R8\n"
+        b"(1678840552.416002) can1 123##1000102030405060708090A0B\n"
+        b"(1678840552.417698) can0 20000004#0004000000000000 R\n"
+    )
+
+    def __init__(self) -> None:
+        self._names = np.zeros((_INTERFACES, _NAME_BYTES), np.uint8)
+        self._count = np.zeros(1, np.int64)
+
+    def parse(self, lines: Lines, rows: Rows) -> None:
+        _parse(lines.text, lines.start, lines.stop, self.labelled, self._names, self._count, rows)
+
+    def buses(self) -> list[str]:
+        return [name.tobytes().rstrip(b"\0").decode("ascii") for name in self._names[: self._count[0]]]
+
+
+@compiled
+def _parse(text, start, stop, labelled, names, count, rows):
+    for row in range(len(start)):
+        rows.code[row] = _parse_line(text, start[row], stop[row], labelled, names, count, rows, row)
+
+
+@compiled
+def _parse_line(text, i, stop, labelled, names, count, rows, row):
+    if text[i] != 40:  # (
+        return MISSING_FIELD
+    rows.t[row], i = read_seconds(text, i + 1, stop, 0)
+    if i < 0:
+        return BAD_TIME
+    if i + 1 >= stop or text[i] != 41 or text[i + 1] != SPACE:  # )
+        return MISSING_FIELD
+    name = i + 2
+    i = name
+    while i < stop and _is_name_byte(text[i]):
+        i += 1
+    name_stop = i
+    if i == name or i - name >= _NAME_BYTES or i >= stop or text[i] != SPACE:
+        return BAD_INTERFACE
+    code, i, most = _parse_id(text, skip(text, i, stop, SPACE), stop, rows, row)
+    if code != GOOD:
+        return code
+    if rows.flags[row] & REMOTE == 0:
+        code, length, i = read_payload(text, i, stop, most, rows.payload, row)
+        if code != GOOD:
+            return code
+        if not _FD_LENGTHS[length]:
+            return PAYLOAD_TOO_LONG
+        rows.length[row] = length
+    code = _parse_labels(text, i, stop, rows, row) if labelled else _parse_direction(text, i, stop)
+    if code != GOOD:
+        return code
+    bus = _bus(text, name, name_stop, names, count)
+    if bus < 0:
+        return BAD_INTERFACE
+    rows.bus[row] = bus
+    return GOOD
+
+
+@compiled
+def _parse_id(text, i, stop, rows, row):
+    """``(code, position of the data, bytes it may have)``; fills id and flags."""
+    value, digits, i = read_hex(text, i, stop)
+    if digits != 3 and digits != 8:
+        return BAD_ID, i, 0
+    flags = 0
+    if digits == 8:
+        if value & _RESERVED_BITS:
+            return ID_TOO_LARGE, i, 0
+        flags = ERROR if value & _ERROR_BIT else EXTENDED
+        value &= _ID_MASK
+        if value > 0x7FF:
+            flags |= EXTENDED
+    elif value > 0x7FF:
+        return ID_TOO_LARGE, i, 0
+    if i >= stop or text[i] != 35:  # #
+        return MISSING_FIELD, i, 0
+    i += 1
+    most = 8
+    if i < stop and text[i] == 35:
+        _, digits, _ = read_hex(text, i + 1, min(i + 2, stop))
+        if digits == 0 or flags & ERROR:
+            return BAD_FLAGS, i, 0
+        if rows.payload.shape[1] < 64:
+            return NEEDS_FD, i, 0
+        flags |= FD
+        most = 64
+        i += 2
+    elif i < stop and text[i] == 82:  # R
+        flags |= REMOTE
+        i += 1
+        if i < stop and 48 <= text[i] <= 56:
+            i += 1
+    rows.id[row] = value
+    rows.flags[row] = flags
+    return GOOD, i, most
+
+
+@compiled
+def _parse_direction(text, i, stop):
+    """Nothing, or the letter R or T after one space."""
+    if i == stop or (i + 2 == stop and text[i] == SPACE and (text[i + 1] == 82 or text[i + 1] == 84)):
+        return GOOD
+    return TRAILING_TEXT
+
+
+@compiled
+def _parse_labels(text, i, stop, rows, row):
+    """Two truth values after blanks: the frame was changed by the attacker, and it was shifted in time."""
+    for column in range(2):
+        first = i
+        while i < stop and (text[i] == SPACE or text[i] == TAB):
+            i += 1
+        if i in (first, stop):
+            return MISSING_FIELD
+        first = i
+        while i < stop and text[i] != SPACE and text[i] != TAB:
+            i += 1
+        truth = read_truth(text, first, i)
+        if truth < 0:
+            return BAD_LABEL
+        if column == 0 or truth == 1:
+            rows.label[row] = truth
+    return GOOD if i == stop else TRAILING_TEXT
+
+
+@compiled
+def _is_name_byte(byte):
+    return 48 <= byte <= 57 or 65 <= byte <= 90 or 97 <= byte <= 122 or byte == 45 or byte == 46 or byte == 95
+
+
+@compiled
+def _bus(text, i, stop, names, count):
+    """The number of the interface ``text[i:stop]`` by first appearance, entered where it is new; -1: no room."""
+    size = stop - i
+    for bus in range(count[0]):
+        k = 0
+        while k < size and names[bus, k] == text[i + k]:
+            k += 1
+        if k == size and names[bus, k] == 0:
+            return bus
+    if count[0] == len(names):
+        return -1
+    for k in range(size):
+        names[count[0], k] = text[i + k]
+    count[0] += 1
+    return count[0] - 1
