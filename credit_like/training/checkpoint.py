@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections import OrderedDict
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from credit_like.config import UserError
 
@@ -67,9 +68,11 @@ def replace(path: Path, staged: tuple[Path, str]) -> None:
         raise _cannot_write(path, error) from error
 
 
-def duplicate(source: Path, target: Path) -> None:
-    """Make ``target`` another name of ``source``'s content, as safely as a write; a hard link where there are such."""
-    digests = read_sidecar(sidecar_of(source))
+def duplicate(source: Path, digest: str, target: Path) -> None:
+    """Make ``target`` another name of ``source``'s content, as safely as a write; a hard link where there are such.
+
+    ``digest`` is what ``source`` was found or written to have; taking it afresh here would certify a damaged file.
+    """
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)
     try:
@@ -79,7 +82,6 @@ def duplicate(source: Path, target: Path) -> None:
             shutil.copyfile(source, temporary)
             with open(temporary, "rb") as file:
                 os.fsync(file.fileno())
-        digest = digests[0] if len(digests) == 1 else file_digest(temporary)
         replace(target, (temporary, digest))
     except OSError as error:
         temporary.unlink(missing_ok=True)
@@ -105,7 +107,8 @@ def read_checkpoint(path: Path, map_location: torch.device | str = "cpu") -> dic
     try:
         state: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:
-        raise CheckpointError(f"{path} is not a credit-like checkpoint: {str(error).splitlines()[0]}") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{path} is not a credit-like checkpoint: {reason}") from error
     version = state.get("format_version") if isinstance(state, dict) else None
     if version != FORMAT_VERSION:
         raise CheckpointError(f"{path} has checkpoint format {version!r}; this version reads format {FORMAT_VERSION}")
@@ -131,18 +134,18 @@ def read_sidecar(sidecar: Path) -> list[str]:
     """The digests that a sidecar lists; empty when it is missing or holds anything else."""
     try:
         words = [line.split()[0] for line in sidecar.read_text("ascii").splitlines() if line.strip()]
-    except (FileNotFoundError, UnicodeDecodeError):
+    except (OSError, UnicodeDecodeError):
         return []
     return words if all(len(word) == 64 and set(word) <= set("0123456789abcdef") for word in words) else []
 
 
 def require_plain(value: Any, where: str = "checkpoint") -> None:
     """Raises TypeError naming the entry where ``value`` is anything but plain data, tensors and containers of them."""
-    if value is None or type(value) in (bool, int, float, str, bytes, complex) or isinstance(value, Tensor):
+    if type(value) in (type(None), bool, int, float, str, bytes, complex, Tensor, nn.Parameter):
         return
-    if isinstance(value, dict):
+    if type(value) in (dict, OrderedDict):
         for key, entry in value.items():
-            if type(key) not in (str, int, float, bool, tuple):
+            if type(key) not in (str, int, float, bool):
                 raise TypeError(f"{where} has a key of type {type(key).__name__}; use str or int keys")
             require_plain(entry, f"{where}.{key}")
     elif type(value) in (list, tuple, set):

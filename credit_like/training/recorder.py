@@ -36,7 +36,7 @@ class Recorder:
         if isinstance(value, Tensor):
             if value.numel() != 1:
                 raise ValueError(f"record({name!r}): needs a scalar, got a tensor of shape {tuple(value.shape)}")
-            value = value.detach()
+            value = value.detach().clone()  # read later: by then the caller may have changed it in place
         self._unread.append((name, value, float(weight)))
         if len(self._unread) >= _READ_AT:
             self._read()

@@ -15,15 +15,16 @@ from credit_like.config import ConfigError, UserError
 from credit_like.training.checkpoint import (
     CheckpointError,
     duplicate,
+    file_digest,
     read_checkpoint,
     replace,
-    sidecar_of,
     stage,
     write_checkpoint,
 )
 
 LATEST, BACKUP, BEST = "checkpoint.pt", "backup_checkpoint.pt", "best_checkpoint.pt"
 ASIDE = "exception_checkpoint.pt"
+LOG = "training_log.csv"
 LOCK = ".lock"
 
 
@@ -37,6 +38,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock: TextIO | None = None
+        self._latest_digest: str | None = None  # of a latest checkpoint that is known to be whole
 
     def acquire(self) -> None:
         """Make the folder and take its lock; remove what a killed writer left half-written.
@@ -64,16 +66,18 @@ class RunFolder:
         lock.write(f"process {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
         lock.flush()
         self._lock = lock
+        _held.add(lock)
         for leftover in self.path.glob(".*.tmp"):
             leftover.unlink(missing_ok=True)
 
     def release(self) -> None:
         if self._lock is not None:
+            _held.discard(self._lock)
             self._lock.close()  # closing gives the flock back
             self._lock = None
 
     def holds_a_run(self) -> bool:
-        return any((self.path / name).exists() for name in (LATEST, BACKUP, BEST))
+        return any((self.path / name).exists() for name in (LATEST, BACKUP, BEST, LOG))
 
     def save(self, state: dict[str, Any], *, best: bool, backup: bool, epoch_copy: int | None = None) -> None:
         """Write the latest checkpoint; what was latest becomes the backup; a best one also becomes ``best``.
@@ -81,14 +85,20 @@ class RunFolder:
         The new file is complete on disk before an old one is touched.
         """
         latest = self.path / LATEST
-        staged = stage(latest, state)
-        if backup and latest.exists() and sidecar_of(latest).exists():
-            duplicate(latest, self.path / BACKUP)
-        replace(latest, staged)
-        if best:
-            duplicate(latest, self.path / BEST)
-        if epoch_copy is not None:
-            duplicate(latest, self.path / f"checkpoint_epoch_{epoch_copy:04d}.pt")
+        temporary, digest = stage(latest, state)
+        try:
+            if best:
+                duplicate(temporary, digest, self.path / BEST)
+            if epoch_copy is not None:
+                duplicate(temporary, digest, self.path / f"checkpoint_epoch_{epoch_copy:04d}.pt")
+            if backup and self._latest_digest is not None:
+                duplicate(latest, self._latest_digest, self.path / BACKUP)
+            replace(
+                latest, (temporary, digest)
+            )  # last: a run killed before it resumes behind, and writes the rest again
+        finally:
+            temporary.unlink(missing_ok=True)
+        self._latest_digest = digest
 
     def save_aside(self, state: dict[str, Any]) -> None:
         """Keep ``state`` as ``exception_checkpoint.pt``, which ``newest_valid`` does not know."""
@@ -104,9 +114,12 @@ class RunFolder:
         for path in (self.path / LATEST, self.path / BACKUP, *every_epoch, self.path / BEST):
             if path.exists():
                 try:
-                    return path, read_checkpoint(path), refusals
+                    state = read_checkpoint(path)
                 except CheckpointError as error:
                     refusals.append(str(error))
+                    continue
+                self._latest_digest = file_digest(path) if path.name == LATEST else None
+                return path, state, refusals
         if refusals:
             raise CheckpointError(
                 "no checkpoint of this run can be resumed from:\n  " + "\n  ".join(refusals)
@@ -114,6 +127,15 @@ class RunFolder:
             )  # fmt: skip
         return None
 
+
+def _let_go() -> None:
+    """In a forked child (a loader's worker): it must not hold the lock for a run that was killed."""
+    while _held:
+        _held.pop().close()
+
+
+_held: set[TextIO] = set()
+os.register_at_fork(after_in_child=_let_go)
 
 _EPOCH_FILE = re.compile(r"checkpoint_epoch_\d+\.pt$").match
 
