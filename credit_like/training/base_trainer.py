@@ -37,6 +37,7 @@ from credit_like.training.settings import TrainerSettings
 from credit_like.training.stopping import Stopped, StopRequest
 from credit_like.training.trial import Trial, asks_to_stop, trial_folder
 from credit_like.training.trial import pruned as trial_pruned
+from credit_like.training.wrapping import unwrapped
 
 
 class BaseTrainer(BatchLoop):
@@ -400,7 +401,7 @@ class BaseTrainer(BatchLoop):
     @staticmethod
     def _model_state_dict(model: nn.Module) -> dict[str, Any]:
         """The state of the user's own module, whatever wraps it."""
-        return dict(checkpointing.unwrapped(model).state_dict())
+        return dict(unwrapped(model).state_dict())
 
     @staticmethod
     def _load_model_state_dict(model: nn.Module, state: Mapping[str, Any]) -> None:

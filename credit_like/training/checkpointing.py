@@ -17,6 +17,7 @@ from credit_like.training.checkpoint import CheckpointError, read_checkpoint
 from credit_like.training.ema import put_into_model
 from credit_like.training.position import Position
 from credit_like.training.rng import rng_state, set_rng_state
+from credit_like.training.wrapping import unwrapped
 
 if TYPE_CHECKING:
     from credit_like.training.base_trainer import BaseTrainer
@@ -108,17 +109,8 @@ def load_weights(path: Path, model: nn.Module, map_location: torch.device | str 
     state = read_checkpoint(path, map_location)
     load_state(model, state["model"], path)
     if state["validated"] == "ema":
-        put_into_model(state["ema"]["shadow"], unwrapped(model))
+        put_into_model(state["ema"]["shadow"], model)
     return state
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The user's module inside a data-parallel (``.module``) or compile (``._orig_mod``) wrapper."""
-    for attribute in ("module", "_orig_mod"):
-        inner = getattr(model, attribute, None)
-        if isinstance(inner, nn.Module) and type(model).__name__ in _WRAPPERS:
-            return unwrapped(inner)
-    return model
 
 
 def load_state(model: nn.Module, weights: Mapping[str, Any], source: object) -> None:
@@ -128,6 +120,3 @@ def load_state(model: nn.Module, weights: Mapping[str, Any], source: object) -> 
     except RuntimeError as error:
         reasons = [line.strip() for line in str(error).splitlines()[1:4]]
         raise CheckpointError(f"{source} is of another model: {' '.join(reasons)}") from error
-
-
-_WRAPPERS = ("DistributedDataParallel", "DataParallel", "OptimizedModule")

@@ -10,6 +10,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from credit_like.training.wrapping import unwrapped
+
 
 class EMATracker:
     """Averages a model's parameters (and float buffers) over optimizer steps.
@@ -156,7 +158,8 @@ class EMATracker:
         self.decay, self.step = float(state["decay"]), int(state["step"])
 
     def _averages(self, value: Tensor) -> bool:
-        return value.is_floating_point() and (self._buffers == "average" or isinstance(value, nn.Parameter))
+        inexact = value.is_floating_point() or value.is_complex()
+        return inexact and (self._buffers == "average" or isinstance(value, nn.Parameter))
 
     def _pair(self, model: nn.Module) -> None:
         """Pair shadow and model tensors again; one group a (device, dtype) pair for the foreach call."""
@@ -192,13 +195,14 @@ def put_into_model(shadow: Mapping[str, Tensor], model: nn.Module) -> None:
 
 
 def _full_precision(dtype: torch.dtype) -> torch.dtype:
-    return dtype if dtype in (torch.float64, torch.complex128) else torch.float32
+    least = torch.complex64 if dtype.is_complex else torch.float32
+    return dtype if dtype.itemsize > least.itemsize else least
 
 
 def _tracked(model: nn.Module) -> Iterator[tuple[str, dict[str, Any], str, Tensor]]:
     """Every tensor of the state dict that is averaged or copied, tied ones once: (name, owner dict, key, tensor)."""
     seen: set[int] = set()
-    for prefix, module in model.named_modules():
+    for prefix, module in unwrapped(model).named_modules():
         for owner in (module._parameters, module._buffers):
             for key, value in owner.items():
                 if value is None or id(value) in seen or key in module._non_persistent_buffers_set:
