@@ -1,0 +1,20 @@
+"""The learning rules, one file each; imported when first asked for, so that a plain engine user pays for none."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trainers.gat import GATTrainer
+    from trainers.step import StepTrainer
+
+__all__ = ["GATTrainer", "StepTrainer"]
+
+_HOMES = {"GATTrainer": "trainers.gat", "StepTrainer": "trainers.step"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
