@@ -6,6 +6,8 @@ lock: plain threads run them side by side. (numba's own ``prange`` was as fast, 
 DataLoader worker, is aborted by OpenMP at its first parallel call.) ``features.py`` says what the columns mean.
 """
 
+# mypy: ignore-errors
+# numba infers the types of what follows; mypy sees untyped functions in it.
 from __future__ import annotations
 
 import math
@@ -29,7 +31,7 @@ _LOG = np.concatenate([np.zeros(1), np.log(np.arange(1.0, 8 * 255 + 1))])
 
 
 @njit(cache=True)
-def _sort(values, spare, n):  # type: ignore[no-untyped-def]
+def _sort(values, spare, n):
     """Sort ``values[:n]`` ascending: insertion in short runs, then merges that leave ordered neighbours alone."""
     for low in range(0, n, _RUN):
         for i in range(low + 1, min(low + _RUN, n)):
@@ -64,7 +66,7 @@ def _sort(values, spare, n):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _group(id, flags, start, window, order, spare, node, first):  # type: ignore[no-untyped-def]
+def _group(id, flags, start, window, order, spare, node, first):
     """Group the window's frames by key. Returns the number of nodes, which ascend by key.
 
     Sets ``order`` (key and index of each frame, by node, then by time), ``node[i]`` (node of frame i) and ``first``
@@ -89,7 +91,7 @@ def _group(id, flags, start, window, order, spare, node, first):  # type: ignore
 
 
 @njit(cache=True)
-def _connect(order, window, node, pairs, spare, begin):  # type: ignore[no-untyped-def]
+def _connect(order, window, node, pairs, spare, begin):
     """Merge equal transitions. Returns the number of edges, which ascend by destination, then by source.
 
     Sets ``pairs`` (destination, source and index of each transition's second frame, by edge, then by time) and
@@ -115,7 +117,7 @@ def _connect(order, window, node, pairs, spare, begin):  # type: ignore[no-untyp
 
 
 @njit(cache=True, nogil=True)
-def count_windows(begin, end, id, flags, starts, window, nodes, edges):  # type: ignore[no-untyped-def]
+def count_windows(begin, end, id, flags, starts, window, nodes, edges):
     """Set ``nodes[w]`` and ``edges[w]``, the sizes of the graph, of the windows ``begin <= w < end``."""
     order = np.empty(window, np.int64)
     pairs = np.empty(window, np.int64)
@@ -128,7 +130,7 @@ def count_windows(begin, end, id, flags, starts, window, nodes, edges):  # type:
 
 
 @njit(cache=True)
-def _payload_features(frame, size, payload, n, x):  # type: ignore[no-untyped-def]
+def _payload_features(frame, size, payload, n, x):
     """Set the features of one id's payloads, rows ``frame[:n]`` of ``size[:n]`` bytes: 0..23, 25..27, 30 and 35."""
     longest = 0
     for j in range(n):
@@ -192,7 +194,7 @@ def _payload_features(frame, size, payload, n, x):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True)
-def _timing_features(frame, t, n, half, x):  # type: ignore[no-untyped-def]
+def _timing_features(frame, t, n, half, x):
     """Set the features of one id's times, rows ``frame[:n]``; the second half begins at ``half``: 24, 29, 31 and 32."""
     early = 0
     for j in range(n):
@@ -210,7 +212,7 @@ def _timing_features(frame, t, n, half, x):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _edge_features(pairs, begin, edges, start, t, flags, length, payload, edge_index, edge_attr):  # type: ignore[no-untyped-def]
+def _edge_features(pairs, begin, edges, start, t, flags, length, payload, edge_index, edge_attr):
     """Set the ends and the features 0..8 and 10 of every edge of a window."""
     for e in range(edges):
         low, high = begin[e], begin[e + 1]
@@ -233,7 +235,7 @@ def _edge_features(pairs, begin, edges, start, t, flags, length, payload, edge_i
 
 
 @njit(cache=True)
-def _graph_features(nodes, edges, edge_index, edge_attr, into, reach, neighbour, mark, triangles, x):  # type: ignore[no-untyped-def]
+def _graph_features(nodes, edges, edge_index, edge_attr, into, reach, neighbour, mark, triangles, x):
     """Set what depends on the shape of a window's graph: node features 28, 33 and 34, edge feature 9."""
     into[: nodes + 1] = 0
     reach[: nodes + 1] = 0
@@ -294,7 +296,7 @@ def _graph_features(nodes, edges, edge_index, edge_attr, into, reach, neighbour,
 
 
 @njit(cache=True, nogil=True)
-def fill_windows(  # type: ignore[no-untyped-def]
+def fill_windows(
     begin, end, t, id, flags, length, payload, starts, window, node_ptr, edge_ptr, x, key, edge_index, edge_attr
 ):
     """Write the graphs of the windows ``begin <= w < end``: nodes from row ``node_ptr[w]``, edges from ``edge_ptr[w]``.

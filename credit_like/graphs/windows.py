@@ -168,12 +168,10 @@ def _describe(
 
     attack = np.where(label == 1, frames.attack[rows], 0)
     most = np.zeros(len(starts), np.int64)
-    for index in np.flatnonzero(np.bincount(attack)):
-        name = frames.attack_names[index]
-        if name:
-            count = _count(attack == index, starts, window)
-            records["family"][count > most] = families.index(name)
-            most = np.maximum(most, count)
+    for index in np.unique(attack[attack != 0]):
+        count = _count(attack == index, starts, window)
+        records["family"][count > most] = families.index(frames.attack_names[index])
+        most = np.maximum(most, count)
 
     for interval in capture.intervals:
         records["in_interval"] |= (records["t_start"] <= interval.stop) & (records["t_stop"] >= interval.start)
@@ -182,6 +180,8 @@ def _describe(
 
 def _count(mask: NDArray[np.bool_], starts: NDArray[np.int64], window: int) -> NDArray[np.int64]:
     """How many of ``mask[start : start + window]`` are true, for each start."""
+    if not mask.any():
+        return np.zeros(len(starts), np.int64)
     below = np.concatenate([np.zeros(1, np.int64), np.cumsum(mask)])
     return below[starts + window] - below[starts]
 
