@@ -18,7 +18,7 @@ from torch import nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
-from credit_like.config import Document, UserError, validate
+from credit_like.config import ConfigError, Document, UserError, validate
 from credit_like.training import checkpointing, inference
 from credit_like.training.batch_loop import BatchLoop
 from credit_like.training.batches import require_repeatable
@@ -31,7 +31,7 @@ from credit_like.training.position import Position
 from credit_like.training.precision import gradient_scaler
 from credit_like.training.progress import epoch_line, say
 from credit_like.training.rng import epoch_seed, rng_kept, rng_state, seed_everything, set_epoch
-from credit_like.training.run_folder import RunFolder, run_folder_path
+from credit_like.training.run_folder import BEST, RunFolder, run_folder_path
 from credit_like.training.schedulers import build_scheduler, steps_each_batch
 from credit_like.training.settings import TrainerSettings
 from credit_like.training.stopping import Stopped, StopRequest
@@ -60,26 +60,6 @@ class BaseTrainer(BatchLoop):
 
     Settings: ClassVar[type[TrainerSettings]] = TrainerSettings
 
-    # Settings that ``fit`` reads; BatchLoop lists those of the step.
-    start_epoch: int
-    num_epoch: int | None
-    train_one_epoch_mode: bool
-    stop_after_epoch: bool
-    skip_validation: bool
-    validate_raw: bool
-    training_metric: str
-    training_metric_direction: Literal["min", "max"]
-    stopping_patience: int
-    use_scheduler: bool
-    load_weights: bool
-    ensemble_size: int
-    save_best_weights: bool
-    save_backup_weights: bool
-    save_every_epoch: bool
-    save_metric_vars: bool | tuple[str, ...]
-    time_limit_minutes: float
-    seed: int
-
     def __init__(
         self,
         model: nn.Module,
@@ -99,6 +79,10 @@ class BaseTrainer(BatchLoop):
         self.rollout_probability = 0.0
         self._epoch_rng: dict[str, Any] = {}
         self._partial_epoch: dict[str, Any] = {}  # of the checkpoint that is resumed from
+        self.best_name, self._metric_asked_by = BEST, ""
+        for callback in callbacks:
+            if hasattr(callback, "configure"):
+                callback.configure(self)
 
     # What a subclass writes ------------------------------------------------------------------------------------------
 
@@ -218,6 +202,17 @@ class BaseTrainer(BatchLoop):
         outputs: list[Any] = inference.run_predict(self, [loader], ckpt_path)[0]
         return outputs
 
+    def watch_metric(self, monitor: str, direction: Literal["min", "max"], asked_by: str) -> None:
+        """What is best, as a callback asks it; ``val_x`` means ``valid_x``. Raises ConfigError for a second metric."""
+        metric = monitor.replace("val_", "valid_", 1) if monitor.startswith("val_") else monitor
+        if self._metric_asked_by and (metric, direction) != (self.training_metric, self.direction):
+            raise ConfigError(
+                f"{asked_by} monitors {metric} ({direction}), {self._metric_asked_by} {self.training_metric} "
+                f"({self.direction}); a run has one metric that decides what is best: give both the same"
+            )
+        self._metric_asked_by, self.training_metric, self.direction = asked_by, metric, direction
+        self.patience.metric, self.patience.direction = metric, direction
+
     # How it is done --------------------------------------------------------------------------------------------------
 
     def _take(
@@ -253,23 +248,10 @@ class BaseTrainer(BatchLoop):
         if not isinstance(trial, bool):
             self.save_loc = trial_folder(run_folder_path(self.conf), trial)
             self.history.path = self.save_loc.parent / f"training_log_{trial.number}.csv"
-        self._folder = RunFolder(self.save_loc)
+        self._folder = RunFolder(self.save_loc, self.best_name)
         self._folder.acquire()
         cleanup.callback(self._folder.release)
-        found = self._folder.newest_valid() if self.load_weights else None
-        if found is not None:
-            path, state, refusals = found
-            for refusal in refusals:
-                say(f"not resumed from: {refusal}")
-            checkpointing.restore(self, state, path)
-            part = f" and {self._resumed.batches} batches of the next" if self._resumed is not None else ""
-            say(f"resuming from {path.name}: {self.start_epoch} epoch(s){part} done")
-        elif self.load_weights:
-            say(f"nothing to resume from in {self.save_loc}: a fresh start")
-        elif self._folder.holds_a_run():
-            raise UserError(
-                f"{self.save_loc} holds a run already; resume it (trainer.load_weights: true) or name another save_loc"
-            )
+        checkpointing.resume_or_start(self, self._folder)
         cleanup.callback(self._abandon_batches)
         self._stop = cleanup.enter_context(StopRequest(self.time_limit_minutes).listening())
         cleanup.enter_context(engine_steps_only(self.optimizer, self.scaler, self.scheduler, lambda: self._stepping))
@@ -359,8 +341,7 @@ class BaseTrainer(BatchLoop):
         if self.rank:
             return
         self.history.write(lambda r: saved_columns(r, self.save_metric_vars, self.display_metrics))
-        for logger in self._loggers:
-            logger.log_epoch({name: value for name, value in row.items() if name != "epoch"}, self._epoch)
+        self.log_epoch({name: value for name, value in row.items() if name != "epoch"})
         say(epoch_line(row, self.epochs, improved, seconds))
 
     def _save_checkpoint(self, epoch: int, optimizer: Optimizer, scheduler: Any, scaler: GradScaler | None) -> None:
@@ -370,8 +351,12 @@ class BaseTrainer(BatchLoop):
                 checkpointing.snapshot(self, epoch),
                 best=self.save_best_weights and self.patience.best_epoch == epoch,
                 backup=self.save_backup_weights,
-                epoch_copy=epoch if self.save_every_epoch else None,
+                epoch_copy=epoch if self.save_every_epoch or self.save_top_k else None,
             )
+            if self.save_top_k and not self.save_every_epoch:
+                self._folder.keep_epochs(
+                    self.history.best_epochs(self.training_metric, self.direction, self.save_top_k)
+                )
 
     def _save_in_epoch(self, position: Position) -> None:
         if self.rank == 0:

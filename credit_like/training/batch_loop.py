@@ -29,30 +29,18 @@ from credit_like.training.position import Position
 from credit_like.training.precision import autocast, autocast_dtype
 from credit_like.training.progress import described, progress_bar
 from credit_like.training.recorder import FiniteWatch, NonFiniteLossError, Recorder
-from credit_like.training.settings import TrainerSettings
+from credit_like.training.settings import SettingAttributes, TrainerSettings
 from credit_like.training.step import AccumulationGroup, StepOutcome, StepState, step_optimizer
 from credit_like.training.stopping import StopRequest
 
 H = TypeVar("H")
 
 
-class BatchLoop(ABC):
+class BatchLoop(SettingAttributes, ABC):
     """The half of a trainer that knows batches and optimizer steps, and nothing of epochs."""
 
     #: Metrics that the progress bar shows and that ``save_metric_vars: false`` keeps; empty shows all recorded ones.
     display_metrics: ClassVar[tuple[str, ...]] = ()
-
-    # Every setting becomes an attribute (``train_one_epoch`` as ``train_one_epoch_mode``); these are read here.
-    epochs: int
-    grad_accum_every: int
-    grad_max_norm: float
-    on_nonfinite: str
-    nonfinite_limit: int
-    log_every_n_steps: int
-    checkpoint_every_steps: int
-    checkpoint_every_minutes: float
-    batches_per_epoch: int
-    valid_batches_per_epoch: int
 
     optimizer: Optimizer
     scaler: GradScaler | None
@@ -68,9 +56,8 @@ class BatchLoop(ABC):
         callbacks: Sequence[Any],
         loggers: Sequence[Logger],
     ) -> None:
-        for name in type(settings).model_fields:
-            setattr(self, "train_one_epoch_mode" if name == "train_one_epoch" else name, getattr(settings, name))
-        self.settings, self.save_loc, self.rank = settings, save_loc, checked_rank(rank)
+        super().__init__(settings)
+        self.save_loc, self.rank = save_loc, checked_rank(rank)
         self.distributed = False
         self.device = choose_device(settings.device)
         self.model = model.to(self.device)
@@ -78,7 +65,7 @@ class BatchLoop(ABC):
         self.autocast_dtype = autocast_dtype(self.device, settings.amp, settings.precision)
         self.step_state = StepState(grad_accum_steps=self.grad_accum_every)
         self._hooks = Dispatcher(callbacks, rank)
-        self._loggers = list(loggers) if rank == 0 else []
+        self._loggers = [*loggers, *(c for c in callbacks if isinstance(c, Logger))] if rank == 0 else []
         if settings.use_tensorboard and rank == 0:
             self._loggers.append(TensorBoardLogger(save_loc / "tensorboard"))
         self._recorder, self._finite = Recorder(), FiniteWatch()
@@ -129,6 +116,16 @@ class BatchLoop(ABC):
     def record(self, name: str, value: Tensor | float, weight: float | None = None) -> None:
         """Take ``value`` into the phase's weighted mean of ``name``, without a sync; weight: the batch's samples."""
         self._recorder.add(name, value, self._weight if weight is None else weight)
+
+    def log_batch(self, values: Mapping[str, float]) -> None:
+        """Send values of this moment to the loggers, at the number of samples seen."""
+        for logger in self._loggers:
+            logger.log_batch(values, int(self.step_state.samples_seen))
+
+    def log_epoch(self, values: Mapping[str, float]) -> None:
+        """Send values of this epoch to the loggers; they do not enter training_log.csv."""
+        for logger in self._loggers:
+            logger.log_epoch(values, self._epoch)
 
     @property
     def training(self) -> bool:
@@ -229,9 +226,7 @@ class BatchLoop(ABC):
         if stepped and self.step_state.optimizer_step % self.log_every_n_steps == 0:
             self._finite.check()
             self._log_batch_progress(self._epoch, self._recorder.means(), self.optimizer, bar, phase)
-            samples = int(self.step_state.samples_seen)
-            for logger in self._loggers:
-                logger.log_batch({f"train_{name}": value for name, value in self._recorder.latest.items()}, samples)
+            self.log_batch({f"train_{name}": value for name, value in self._recorder.latest.items()})
 
     def _close_group(self) -> StepOutcome:
         """The accumulation group is complete: step, and let scheduler, EMA and counters follow a step that was real."""

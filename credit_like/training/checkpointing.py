@@ -13,10 +13,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from credit_like.config import UserError
 from credit_like.training.checkpoint import CheckpointError, read_checkpoint
 from credit_like.training.ema import put_into_model
 from credit_like.training.position import Position
+from credit_like.training.progress import say
 from credit_like.training.rng import rng_state, set_rng_state
+from credit_like.training.run_folder import RunFolder
 from credit_like.training.wrapping import unwrapped
 
 if TYPE_CHECKING:
@@ -50,6 +53,24 @@ def snapshot(trainer: BaseTrainer, epoch: int, position: Position | None = None)
         "config_digest": hashlib.sha256(config.encode()).hexdigest(),
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__},
     }
+
+
+def resume_or_start(trainer: BaseTrainer, folder: RunFolder) -> None:
+    """With ``load_weights``, go on from the newest valid checkpoint; without, refuse a folder that holds a run."""
+    found = folder.newest_valid() if trainer.load_weights else None
+    if found is not None:
+        path, state, refusals = found
+        for refusal in refusals:
+            say(f"not resumed from: {refusal}")
+        restore(trainer, state, path)
+        part = f" and {trainer._resumed.batches} batches of the next" if trainer._resumed is not None else ""
+        say(f"resuming from {path.name}: {trainer.start_epoch} epoch(s){part} done")
+    elif trainer.load_weights:
+        say(f"nothing to resume from in {folder.path}: a fresh start")
+    elif folder.holds_a_run():
+        raise UserError(
+            f"{folder.path} holds a run already; resume it (trainer.load_weights: true) or name another save_loc"
+        )
 
 
 def restore(trainer: BaseTrainer, state: Mapping[str, Any], path: Path) -> None:

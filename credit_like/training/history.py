@@ -18,8 +18,8 @@ Row = dict[str, float]
 class Patience:
     """Keeps the best value of a metric; the first of equals stays, non-finite values are never best."""
 
-    def __init__(self, metric: str, direction: Literal["min", "max"], patience: int) -> None:
-        self.metric, self.direction, self.patience = metric, direction, patience
+    def __init__(self, metric: str, direction: Literal["min", "max"], patience: int, min_delta: float = 0.0) -> None:
+        self.metric, self.direction, self.patience, self.min_delta = metric, direction, patience, min_delta
         self.best_epoch = -1
         self.best_value = math.nan
 
@@ -34,8 +34,8 @@ class Patience:
         value = row[self.metric]
         if not math.isfinite(value):
             return False
-        better = value < self.best_value if self.direction == "min" else value > self.best_value
-        if self.best_epoch < 0 or better:
+        gain = self.best_value - value if self.direction == "min" else value - self.best_value
+        if self.best_epoch < 0 or gain > self.min_delta:
             self.best_epoch, self.best_value = epoch, value
             return True
         return False
@@ -61,6 +61,12 @@ class History:
     def row_of(self, epoch: int) -> Row:
         """The row of ``epoch``, or an empty one (no epoch had a finite metric)."""
         return next((row for row in self.rows if row["epoch"] == epoch), {})
+
+    def best_epochs(self, metric: str, direction: Literal["min", "max"], count: int) -> set[int]:
+        """The epochs of the ``count`` best finite values; of equals the earlier ones."""
+        sign = 1 if direction == "min" else -1
+        finite = [row for row in self.rows if math.isfinite(row.get(metric, math.nan))]
+        return {int(row["epoch"]) for row in sorted(finite, key=lambda row: sign * row[metric])[:count]}
 
     def write(self, shown: Callable[[Row], Row]) -> None:
         """Rewrite the file atomically with what ``shown`` leaves of each row: epoch, train_*/valid_* pairs, then lr."""

@@ -18,6 +18,7 @@ from credit_like.training.checkpoint import (
     file_digest,
     read_checkpoint,
     replace,
+    sidecar_of,
     stage,
     write_checkpoint,
 )
@@ -35,8 +36,8 @@ class RunFolder:
     ``checkpoint_epoch_0007.pt`` and the like those of every epoch when they are asked for.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, best_name: str = BEST) -> None:
+        self.path, self.best_name = path, best_name
         self._lock: TextIO | None = None
         self._latest_digest: str | None = None  # of a latest checkpoint that is known to be whole
 
@@ -77,7 +78,7 @@ class RunFolder:
             self._lock = None
 
     def holds_a_run(self) -> bool:
-        return any((self.path / name).exists() for name in (LATEST, BACKUP, BEST, LOG))
+        return any((self.path / name).exists() for name in (LATEST, BACKUP, self.best_name, LOG))
 
     def save(self, state: dict[str, Any], *, best: bool, backup: bool, epoch_copy: int | None = None) -> None:
         """Write the latest checkpoint; what was latest becomes the backup; a best one also becomes ``best``.
@@ -88,7 +89,7 @@ class RunFolder:
         temporary, digest = stage(latest, state)
         try:
             if best:
-                duplicate(temporary, digest, self.path / BEST)
+                duplicate(temporary, digest, self.path / self.best_name)
             if epoch_copy is not None:
                 duplicate(temporary, digest, self.path / f"checkpoint_epoch_{epoch_copy:04d}.pt")
             if backup and self._latest_digest is not None:
@@ -99,6 +100,14 @@ class RunFolder:
         finally:
             temporary.unlink(missing_ok=True)
         self._latest_digest = digest
+
+    def keep_epochs(self, epochs: set[int]) -> None:
+        """Delete the checkpoints of other epochs, once the latest is verified to be whole on the disk."""
+        others = [p for p in self.path.glob("checkpoint_epoch_*.pt") if _EPOCH_FILE(p.name) and _epoch(p) not in epochs]
+        if others and file_digest(self.path / LATEST) == self._latest_digest:
+            for path in others:
+                path.unlink()
+                sidecar_of(path).unlink(missing_ok=True)
 
     def save_aside(self, state: dict[str, Any]) -> None:
         """Keep ``state`` as ``exception_checkpoint.pt``, which ``newest_valid`` does not know."""
@@ -111,7 +120,7 @@ class RunFolder:
         """
         refusals: list[str] = []
         every_epoch = sorted((p for p in self.path.glob("checkpoint_epoch_*.pt") if _EPOCH_FILE(p.name)), reverse=True)
-        for path in (self.path / LATEST, self.path / BACKUP, *every_epoch, self.path / BEST):
+        for path in (self.path / LATEST, self.path / BACKUP, *every_epoch, self.path / self.best_name):
             if path.exists():
                 try:
                     state = read_checkpoint(path)
@@ -136,6 +145,11 @@ def _let_go() -> None:
 
 _held: set[TextIO] = set()
 os.register_at_fork(after_in_child=_let_go)
+
+
+def _epoch(path: Path) -> int:
+    return int(path.stem.rsplit("_", 1)[1])
+
 
 _EPOCH_FILE = re.compile(r"checkpoint_epoch_\d+\.pt$").match
 

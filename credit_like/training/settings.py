@@ -61,6 +61,7 @@ class TrainerSettings(Settings):
     save_best_weights: bool = True
     save_backup_weights: bool = True
     save_every_epoch: bool = False
+    save_top_k: int = Field(0, ge=0, description="keep the checkpoints of so many best epochs besides; 0: none")
     save_metric_vars: bool | tuple[str, ...] = Field(
         True, description="log columns: all, those with one of the words, or loss only"
     )
@@ -80,3 +81,42 @@ class TrainerSettings(Settings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     mode: Literal["none"] = Field("none", description="one process; ddp and fsdp are not supported yet")
     seed: int = Field(0, ge=0, lt=2**32)
+
+
+class SettingAttributes:
+    """Every setting as an attribute of the trainer; these are those of the engine."""
+
+    epochs: int
+    start_epoch: int
+    num_epoch: int | None
+    batches_per_epoch: int
+    valid_batches_per_epoch: int
+    stop_after_epoch: bool
+    train_one_epoch_mode: bool  # the setting train_one_epoch, whose name is the method's
+    skip_validation: bool
+    training_metric: str
+    training_metric_direction: Literal["min", "max"]
+    stopping_patience: int
+    grad_max_norm: float
+    grad_accum_every: int
+    on_nonfinite: Literal["raise", "skip"]
+    nonfinite_limit: int
+    use_scheduler: bool
+    validate_raw: bool
+    ensemble_size: int
+    load_weights: bool
+    save_best_weights: bool
+    save_backup_weights: bool
+    save_every_epoch: bool
+    save_top_k: int
+    save_metric_vars: bool | tuple[str, ...]
+    checkpoint_every_steps: int
+    checkpoint_every_minutes: float
+    time_limit_minutes: float
+    log_every_n_steps: int
+    seed: int
+
+    def __init__(self, settings: TrainerSettings) -> None:
+        self.settings = settings
+        for name in type(settings).model_fields:
+            setattr(self, "train_one_epoch_mode" if name == "train_one_epoch" else name, getattr(settings, name))
