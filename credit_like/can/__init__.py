@@ -1,15 +1,23 @@
-"""CAN frames: readers for log formats, captures and data sets."""
+"""CAN frames: readers and writers for log formats, captures and data sets, the bus simulator, the attack injector."""
 
+from credit_like.can.arbitration import bus_load, frame_bits
+from credit_like.can.attacks import ATTACK_FAMILIES, AttackSpec, resolve_attack
 from credit_like.can.captures import AttackInterval, Capture, Defect, SourceFile
 from credit_like.can.dataset import Dataset, read_dataset
 from credit_like.can.errors import LogError, UnknownFormatError
 from credit_like.can.families import FAMILIES, attack_family
 from credit_like.can.frames import COLUMNS, ERROR, EXTENDED, FD, REMOTE, FrameTable
+from credit_like.can.injector import inject
 from credit_like.can.intervals import intervals_from_labels
 from credit_like.can.read import read_log
 from credit_like.can.readers import READERS, Reader
+from credit_like.can.simulated_dataset import write_simulated_dataset
+from credit_like.can.simulator import simulate
+from credit_like.can.vehicles import VEHICLES
+from credit_like.can.writers import WRITERS, write_candump, write_ctt_csv, write_hcrl_csv
 
 __all__ = [
+    "ATTACK_FAMILIES",
     "COLUMNS",
     "ERROR",
     "EXTENDED",
@@ -17,7 +25,10 @@ __all__ = [
     "FD",
     "READERS",
     "REMOTE",
+    "VEHICLES",
+    "WRITERS",
     "AttackInterval",
+    "AttackSpec",
     "Capture",
     "Dataset",
     "Defect",
@@ -27,7 +38,16 @@ __all__ = [
     "SourceFile",
     "UnknownFormatError",
     "attack_family",
+    "bus_load",
+    "frame_bits",
+    "inject",
     "intervals_from_labels",
     "read_dataset",
     "read_log",
+    "resolve_attack",
+    "simulate",
+    "write_candump",
+    "write_ctt_csv",
+    "write_hcrl_csv",
+    "write_simulated_dataset",
 ]
