@@ -1,0 +1,26 @@
+"""Scores to metrics, thresholds, events, controls and the report."""
+
+from credit_like.evaluation.controls import CONTROLS, control_scores
+from credit_like.evaluation.document import SCHEMA_VERSION, Metrics, json_schema
+from credit_like.evaluation.evaluate import EvaluationSettings, evaluate, traffic_groups
+from credit_like.evaluation.report import write_report
+from credit_like.evaluation.scores import Scores, read_scores, with_controls, write_scores
+from credit_like.evaluation.thresholds import Threshold, conformal_threshold
+
+__all__ = [
+    "CONTROLS",
+    "SCHEMA_VERSION",
+    "EvaluationSettings",
+    "Metrics",
+    "Scores",
+    "Threshold",
+    "conformal_threshold",
+    "control_scores",
+    "evaluate",
+    "json_schema",
+    "read_scores",
+    "traffic_groups",
+    "with_controls",
+    "write_report",
+    "write_scores",
+]

@@ -1,0 +1,115 @@
+"""Block-bootstrap intervals: stretches of bus time are drawn again, not windows, which resemble their neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+#: More blocks than this make intervals no truer and cost more: neighbours are joined until no more are left.
+MAX_BLOCKS = 200
+#: Fewer blocks than this with attacks, or without, say nothing about what another drive would give.
+MIN_BLOCKS = 5
+#: The intervals hold this share of the resamples.
+COVERAGE = 0.95
+
+
+def time_blocks(group: Ints, t: Floats, seconds: float) -> Ints:
+    """int64[n] block of each window, numbered from 0: windows of one group and the same ``seconds`` of its clock.
+
+    ``group`` int64[n] is a number shared by captures of the same recorded drive, so that the copies of a stretch of
+    traffic are drawn together and do not count as evidence of their own; ``t`` float64[n] are seconds on the clock that
+    those captures share. Blocks are doubled in length until at most ``MAX_BLOCKS`` are left.
+    """
+    if len(t) == 0:
+        return np.zeros(0, np.int64)
+    starts = np.full(int(group.max()) + 1, np.inf)
+    np.minimum.at(starts, group, t)
+    since = t - starts[group]
+    while True:
+        step = np.floor(since / seconds).astype(np.int64)
+        found, block = np.unique(group * (int(step.max()) + 1) + step, return_inverse=True)
+        if len(found) <= max(MAX_BLOCKS, len(np.unique(group))):
+            return block.reshape(-1).astype(np.int64)
+        seconds *= 2
+
+
+def resamples(blocks: int, rounds: int, seed: int) -> Floats:
+    """float64[rounds, blocks]: how often each block is drawn in each round; a row sums to ``blocks``."""
+    generator = np.random.default_rng(seed)
+    return generator.multinomial(blocks, np.full(blocks, 1 / blocks), size=rounds).astype(np.float64)
+
+
+def count_blocks(block: Ints, mask: Bools, blocks: int) -> Floats:
+    """float64[blocks]: windows of each block for which ``mask`` holds."""
+    return np.bincount(block[mask], minlength=blocks).astype(np.float64)
+
+
+def decision_samples(weights: Floats, attack: Bools, alarm: Bools, block: Ints) -> dict[str, Floats]:
+    """precision, recall, f1 and fpr of every round, float64[rounds]; NaN where a round leaves one undefined."""
+    blocks = weights.shape[1]
+    tp = weights @ count_blocks(block, attack & alarm, blocks)
+    fp = weights @ count_blocks(block, ~attack & alarm, blocks)
+    fn = weights @ count_blocks(block, attack & ~alarm, blocks)
+    tn = weights @ count_blocks(block, ~attack & ~alarm, blocks)
+    with np.errstate(invalid="ignore"):
+        return {
+            "precision": tp / (tp + fp),
+            "recall": tp / (tp + fn),
+            "f1": 2 * tp / (2 * tp + fp + fn),
+            "fpr": fp / (fp + tn),
+        }
+
+
+def auroc_samples(weights: Floats, attack: Bools, score: Floats, block: Ints) -> Floats:
+    """AUROC of every round, float64[rounds], exact with ties; NaN where a round drew one class only.
+
+    AUROC is a mean over pairs of an attack and a benign window, so the wins are counted once for each pair of blocks;
+    a round then weighs that matrix instead of sorting its windows again.
+    """
+    blocks = weights.shape[1]
+    _, rank = np.unique(score, return_inverse=True)
+    rank = rank.reshape(-1)
+    attack_block, attack_rank = block[attack], rank[attack]
+    wins = np.zeros((blocks, blocks))
+    for other in np.unique(block[~attack]):
+        benign = np.bincount(rank[~attack & (block == other)], minlength=int(rank.max()) + 1)
+        beaten = np.cumsum(benign) - 0.5 * benign
+        wins[:, other] = np.bincount(attack_block, weights=beaten[attack_rank], minlength=blocks)
+    pairs = (weights @ count_blocks(block, attack, blocks)) * (weights @ count_blocks(block, ~attack, blocks))
+    with np.errstate(invalid="ignore"):
+        return ((weights @ wins) * weights).sum(axis=1) / pairs
+
+
+def percentile_interval(samples: Floats) -> tuple[float, float] | None:
+    """The central ``COVERAGE`` of the defined samples; None where fewer than half of them are defined."""
+    defined = samples[np.isfinite(samples)]
+    if 2 * len(defined) < len(samples) or len(defined) == 0:
+        return None
+    tail = (1 - COVERAGE) / 2
+    low, high = np.quantile(defined, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def too_few_blocks(attack: Bools, block: Ints) -> str:
+    """Why these windows give no interval, or the empty string."""
+    for name, mask in (("attack", attack), ("benign", ~attack)):
+        found = len(np.unique(block[mask]))
+        if found < MIN_BLOCKS:
+            return f"{found} block(s) of time hold {name} windows; {MIN_BLOCKS} are needed"
+    return ""
+
+
+def shared_clocks(captures: Sequence[str], groups: Sequence[Mapping[str, float]]) -> dict[str, tuple[int, float]]:
+    """For each capture the number of its group and the seconds that its clock is behind the group's.
+
+    A group maps its captures to those offsets; a capture outside the groups is a group of its own.
+    """
+    clocks = {name: (number, offset) for number, group in enumerate(groups) for name, offset in group.items()}
+    alone = [name for name in captures if name not in clocks]
+    return clocks | {name: (len(groups) + number, 0.0) for number, name in enumerate(alone)}

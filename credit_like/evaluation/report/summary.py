@@ -1,0 +1,164 @@
+"""The first screen: what was tested, whether the figures can be trusted, the five main ones, and the threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from credit_like.evaluation.controls import LOOKUP, TIMING
+from credit_like.evaluation.report.markup import Html, join, pointer, tag
+from credit_like.evaluation.report.words import count, family, listing, number, percent, plural, ratio, seconds, signed
+
+
+def summary(metrics: Mapping[str, Any] | None, problems: Sequence[str]) -> Html:
+    """The summary section; with ``problems`` it holds no figure of a test set, only why."""
+    if problems:
+        return join([_refused(problems)])
+    if metrics is None or metrics["overall"] is None:
+        return tag("p", "There is no test set, so there is nothing to judge the detector by.", class_="lead")
+    overall = metrics["overall"]
+    return join(
+        [
+            tag("p", _tested(overall, metrics["test_sets"]), class_="lead"),
+            tag(
+                "p",
+                tag("strong", "Split certificate valid."),
+                " No raw frame is in two of training, validation and test; the threshold comes from validation. ",
+                tag("a", "Details", href="#certificate"),
+                class_="panel good",
+            ),
+            _cards(metrics),
+            tag("p", _threshold(metrics), class_="panel" if metrics["calibration"]["promised"] else "panel warn"),
+            _controls(overall["controls"]),
+        ]
+    )
+
+
+def _refused(problems: Sequence[str]) -> Html:
+    return tag(
+        "div",
+        tag("p", tag("strong", "The split certificate is not valid, so no test figure is printed.")),
+        tag("p", "A figure on data that training may have seen says nothing about new traffic. What is wrong:"),
+        tag("ul", *(tag("li", problem) for problem in problems)),
+        class_="panel bad",
+        role="alert",
+    )
+
+
+def _tested(overall: Mapping[str, Any], test_sets: Mapping[str, Any]) -> Html:
+    windows, families = overall["windows"], [family(name) for name in overall["families"]]
+    parts = [
+        f"The detector was tested on {plural(windows['windows'], 'window')} of bus traffic, from "
+        f"{plural(len(overall['captures']), 'capture')}, that neither training nor calibration saw"
+    ]
+    if len(test_sets) > 1:
+        parts.append(f", in {len(test_sets)} test sets")
+    parts.append(f", with {plural(overall['events']['events'], 'attack')}")
+    if families:
+        parts.append(
+            f" of {plural(len(families), 'kind')}: {listing(families)}" if len(families) > 1 else f" ({families[0]})"
+        )
+    parts.append(". ")
+    events = overall["events"]
+    if events["events"]:
+        found = {0: "none", events["events"]: "all"}.get(events["found"], count(events["found"]))
+        parts.append(f"It found {found} of them")
+        if events["time_to_alarm_median"] is not None:
+            parts.append(f", half of them within {seconds(events['time_to_alarm_median'])} of their start")
+        parts.append(". ")
+    return join(parts)
+
+
+def _cards(metrics: Mapping[str, Any]) -> Html:
+    windows, events = metrics["overall"]["windows"], metrics["overall"]["events"]
+    cards = [
+        _card("Window AUROC", windows, "auroc", "1 is perfect, 0.5 is chance"),
+        _card("F1, attack class", windows, "f1", "at the threshold in use"),
+        _card("Recall", windows, "recall", "attack windows that alarmed"),
+    ]
+    alarms, figure = windows["false_alarms_per_hour"], pointer("overall", "windows", "false_alarms_per_hour")
+    note = windows["undefined"].get("false_alarms_per_hour") or f"{percent(windows['fpr'])} of benign windows alarmed"
+    cards.append(_shown("False alarms an hour", "undefined" if alarms is None else count(alarms), alarms, figure, note))
+    share = events["share_found"]
+    value = "undefined" if share is None else f"{count(events['found'])} of {count(events['events'])}"
+    delay = events["time_to_alarm_p90"]
+    note = (
+        f"nine in ten of them within {seconds(delay)}"
+        if delay is not None
+        else events["undefined"].get("share_found", "")
+    )
+    cards.append(_shown("Attacks found", value, share, pointer("overall", "events", "share_found"), note))
+    return tag("div", *cards, class_="cards")
+
+
+def _card(title: str, windows: Mapping[str, Any], name: str, note: str) -> Html:
+    value = windows[name]
+    if value is None:
+        note = windows["undefined"][name]
+    elif name in windows["intervals"]:
+        low, high = windows["intervals"][name]
+        note = f"{ratio(low)} to {ratio(high)} (95 %)"
+    return _shown(title, ratio(value), value, pointer("overall", "windows", name), note)
+
+
+def _shown(title: str, text: str, value: float | None, figure: str, note: str) -> Html:
+    shown = tag(
+        "p",
+        text,
+        class_="value" if value is not None else "value none",
+        data_figure=figure,
+        data_value=None if value is None else repr(value),
+    )
+    return tag("div", tag("p", title, class_="name"), shown, tag("p", note, class_="note"), class_="card")
+
+
+def _threshold(metrics: Mapping[str, Any]) -> Html:
+    """What the threshold is, what it promises, and what the test sets show of the promise."""
+    calibration, measured = metrics["calibration"], metrics["overall"]["windows"]["fpr"]
+    windows = plural(calibration["windows"], "benign validation window")
+    parts: list[object] = [tag("strong", f"Threshold {number(calibration['threshold'])}"), f", set on {windows}. "]
+    if calibration["promised"]:
+        parts.append(f"It promises that at most {percent(calibration['promised_fpr'])} of benign windows alarm falsely")
+    else:
+        parts.append(
+            f"Asked for was a false-alarm rate of {percent(calibration['requested_fpr'])}: not promised. "
+            f"So many windows can promise no less than {percent(calibration['promised_fpr'])}"
+        )
+    parts.append(f" (about {count(calibration['promised_per_hour'])} windows an hour)")
+    if measured is not None:
+        parts.append(f"; measured on test: {percent(measured)}")
+    parts.append(f". {calibration['assumption']}")
+    return join(parts)
+
+
+def _controls(controls: Mapping[str, Any]) -> Html:
+    """One sentence: does the model beat what simple means reach."""
+    known = {name: figures for name, figures in controls.items() if figures["difference"] is not None}
+    if not known:
+        why = "no control was scored" if not controls else "the windows are of one class"
+        return tag("p", tag("strong", "Controls: "), f"not compared, {why}.", class_="panel")
+    name, best = max(known.items(), key=lambda item: item[1]["auroc"])
+    interval, difference = best["difference_interval"], best["difference"]
+    clear = interval is not None and (interval[0] > 0 or interval[1] < 0)
+    if difference > 0 and clear:
+        verdict, kind = "The model beats every control.", "panel good"
+    elif difference < 0 and clear:
+        verdict, kind = "A control beats the model.", "panel bad"
+    else:
+        verdict, kind = "The model is not shown to beat the simple controls.", "panel warn"
+    rival = (
+        "an id look-up table" if name == LOOKUP else f"{name} without the graph" if name != TIMING else "timing alone"
+    )
+    spread = (
+        f"95 % interval {signed(interval[0])} to {signed(interval[1])}"
+        if interval
+        else "too little traffic for an interval"
+    )
+    return tag(
+        "p",
+        tag("strong", verdict),
+        f" The best of the {len(known)}, {rival}, reaches AUROC {ratio(best['auroc'])}; "
+        f"the model's differs from it by {signed(difference)} ({spread}). ",
+        tag("a", "Details", href="#controls"),
+        class_=kind,
+    )

@@ -1,0 +1,79 @@
+"""Numbers and names as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+THIN = "\u202f"  # narrow no-break space, between the thousands and before a unit
+
+
+def ratio(value: float | None) -> str:
+    """A figure between -1 and 1 with three decimals; one that only rounds to 1 is not shown as 1."""
+    if value is None:
+        return "undefined"
+    if 0.9995 <= value < 1:
+        return f"{value:.5f}" if value < 0.999995 else ">" + THIN + "0.99999"
+    return f"{value:.3f}"
+
+
+def percent(value: float) -> str:
+    """A share as percent, two significant digits below 10 %."""
+    shown = value * 100
+    if shown == 0 or shown >= 10:
+        return f"{shown:.1f}".removesuffix(".0") + THIN + "%"
+    return f"{shown:.2g}" + THIN + "%"
+
+
+def signed(value: float) -> str:
+    """A difference with its sign, three decimals."""
+    return f"{value:+.3f}".replace("-", "\u2212")
+
+
+def count(value: float) -> str:
+    """A number with three significant digits at least and its thousands parted."""
+    if value == int(value) or value >= 100:
+        return f"{value:,.0f}".replace(",", THIN)
+    return f"{value:.2g}" if value < 1 else f"{value:.3g}"
+
+
+def number(value: float) -> str:
+    """A threshold or a learning rate: four significant digits."""
+    return f"{value:.4g}"
+
+
+def seconds(value: float) -> str:
+    """A stretch of time in the unit that suits it."""
+    if value < 0.0995:
+        return f"{value * 1000:.2g}{THIN}ms" if value < 0.00995 else f"{value * 1000:.0f}{THIN}ms"
+    if value < 9.95:
+        return f"{value:.2g}{THIN}s"
+    if value < 59.5:
+        return f"{value:.0f}{THIN}s"
+    minutes = round(value / 60)
+    if value < 3570:
+        whole, rest = divmod(round(value), 60)
+        return f"{whole}{THIN}min" + (f" {rest}{THIN}s" if rest and whole < 10 else "")
+    return f"{minutes // 60}{THIN}h" + (f" {minutes % 60}{THIN}min" if minutes % 60 else "")
+
+
+def family(name: str) -> str:
+    """An attack family's name without underscores."""
+    return name.replace("_", " ") or "not named"
+
+
+def set_name(name: str) -> str:
+    """``test/known_vehicle_unknown_attack`` without its prefix and underscores; ``test`` as it is."""
+    return name.removeprefix("test/").replace("_", " ")
+
+
+def listing(names: Sequence[str], limit: int = 6) -> str:
+    """``a, b and c``; beyond ``limit`` names the rest is counted."""
+    shown = list(names[:limit])
+    if len(names) > limit:
+        shown.append(f"{len(names) - limit} more")
+    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
+
+
+def plural(value: int, one: str, many: str = "") -> str:
+    """``1 window``, ``2 windows``."""
+    return f"{count(value)} {one if value == 1 else many or one + 's'}"

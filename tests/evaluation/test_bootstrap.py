@@ -1,0 +1,114 @@
+"""Block-bootstrap samples are those of resampled windows, and blocks are stretches of shared bus time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score, roc_auc_score
+
+from credit_like.evaluation import bootstrap
+
+
+def repeated(weights: np.ndarray, block: np.ndarray, *columns: np.ndarray) -> list[np.ndarray]:
+    """The windows as often as their block was drawn."""
+    times = weights[block].astype(int)
+    return [np.repeat(column, times) for column in columns]
+
+
+@given(
+    st.lists(
+        st.tuples(st.booleans(), st.sampled_from([0.1, 0.2, 0.5, 0.8]), st.integers(0, 4)), min_size=8, max_size=40
+    ),
+    st.integers(0, 1000),
+)
+def test_samples_are_the_figures_of_the_windows_drawn(windows: list[tuple[bool, float, int]], seed: int) -> None:
+    attack, score, block = (np.array(column) for column in zip(*windows, strict=True))
+    weights = bootstrap.resamples(5, 6, seed)
+    auroc = bootstrap.auroc_samples(weights, attack, score, block)
+    decisions = bootstrap.decision_samples(weights, attack, score > 0.3, block)
+    for i, drawn in enumerate(weights):
+        a, s = repeated(drawn, block, attack, score)
+        if a.any() and not a.all():
+            assert auroc[i] == pytest.approx(roc_auc_score(a, s))
+        else:
+            assert np.isnan(auroc[i])
+        if a.any():
+            assert decisions["f1"][i] == pytest.approx(f1_score(a, s > 0.3))
+            assert decisions["recall"][i] == pytest.approx(np.mean(s[a] > 0.3))
+        if not a.all() and len(a):
+            assert decisions["fpr"][i] == pytest.approx(np.mean(s[~a] > 0.3))
+
+
+def test_a_round_draws_as_many_blocks_as_there_are() -> None:
+    weights = bootstrap.resamples(7, 50, seed=3)
+    assert (weights.sum(axis=1) == 7).all()
+    assert not (weights == 1).all()
+    assert (weights == bootstrap.resamples(7, 50, seed=3)).all()
+
+
+def test_blocks_are_stretches_of_the_clock_that_a_group_shares() -> None:
+    group = np.array([0, 0, 0, 1, 1, 0])
+    t = np.array([100.0, 104.9, 105.1, 100.0, 109.0, 109.9])
+    block = bootstrap.time_blocks(group, t, 5.0)
+    assert block.tolist() == [0, 0, 1, 2, 3, 1]
+
+
+def test_a_long_recording_is_cut_into_no_more_than_the_most_blocks() -> None:
+    block = bootstrap.time_blocks(np.zeros(10_000, np.int64), np.arange(10_000.0), 5.0)
+    assert 100 <= len(np.unique(block)) <= bootstrap.MAX_BLOCKS
+    assert (np.diff(block) >= 0).all()
+
+
+def test_copies_of_a_drive_add_no_evidence() -> None:
+    """Ten captures of one drive give the interval of the one; taken for drives of their own they would claim more."""
+    rng = np.random.default_rng(0)
+    t = np.arange(0, 200, 0.5)
+    attack = rng.random(len(t)) < 0.3
+    score = rng.normal(attack * 1.0, 1.0)
+    copies = np.arange(10).repeat(len(t))
+    spread = {}
+    for name, group in (("one", np.zeros(len(t), np.int64)), ("shared", copies * 0), ("apart", copies)):
+        times = len(group) // len(t)
+        a, s, clock = (np.tile(x, times) for x in (attack, score, t))
+        block = bootstrap.time_blocks(group, clock, 5.0)
+        weights = bootstrap.resamples(int(block.max()) + 1, 400, 0)
+        low, high = bootstrap.percentile_interval(bootstrap.auroc_samples(weights, a, s, block)) or (0, 0)
+        spread[name] = high - low
+    assert spread["shared"] == pytest.approx(spread["one"])
+    assert spread["apart"] < 0.6 * spread["one"]
+
+
+def test_too_few_blocks_are_named() -> None:
+    block = np.arange(10)
+    attack = block < 3
+    assert bootstrap.too_few_blocks(attack, block) == "3 block(s) of time hold attack windows; 5 are needed"
+    assert bootstrap.too_few_blocks(~attack, block) == "3 block(s) of time hold benign windows; 5 are needed"
+    assert bootstrap.too_few_blocks(block < 5, block) == ""
+
+
+def test_an_interval_needs_half_of_the_rounds() -> None:
+    assert bootstrap.percentile_interval(np.array([np.nan, np.nan, np.nan, 1.0])) is None
+    assert bootstrap.percentile_interval(np.array([0.5, 0.5, np.nan])) == (0.5, 0.5)
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    """Recall of windows whose luck comes in stretches; blocks as long as the stretches."""
+    covered, rounds = 0, 200
+    for seed in range(rounds):
+        rng = np.random.default_rng(seed)
+        seen = rng.random(60).repeat(10) < 0.7
+        block = np.arange(60).repeat(10)
+        attack = np.ones(600, np.bool_)
+        samples = bootstrap.decision_samples(bootstrap.resamples(60, 300, seed), attack, seen, block)["recall"]
+        low, high = bootstrap.percentile_interval(samples) or (1, 0)
+        covered += low <= 0.7 <= high
+    assert 0.88 <= covered / rounds <= 0.99
+
+
+def test_captures_outside_the_groups_are_groups_of_their_own() -> None:
+    clocks = bootstrap.shared_clocks(["a", "b", "c", "d"], [{"b": 0.0, "c": 2.5}])
+    assert clocks["b"] == (0, 0.0)
+    assert clocks["c"] == (0, 2.5)
+    assert len({group for group, _ in clocks.values()}) == 3

@@ -1,0 +1,124 @@
+"""The report in a real browser: phone and desk, light and dark, keyboard and paper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from credit_like.evaluation import Scores
+from tests.evaluation.headless_chromium import Page
+
+#: What sticks out of the window although nothing around it scrolls.
+STICKING_OUT = """
+[...document.querySelectorAll("main *")].filter((e) => !e.closest(".scroll, pre, nav, .unseen") &&
+  e.getBoundingClientRect().right > innerWidth + 0.5).map((e) => e.tagName + "." + e.className)
+"""
+
+#: Text whose contrast with what lies behind it is below 4.5 (WCAG 2.2, success criterion 1.4.3).
+FAINT_TEXT = """
+(() => {
+  const channel = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const rgba = (color) => {
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.fillStyle = color;
+    canvas.fillRect(0, 0, 1, 1);
+    return canvas.getImageData(0, 0, 1, 1).data;
+  };
+  const light = ([r, g, b]) => 0.2126 * channel(r / 255) + 0.7152 * channel(g / 255) + 0.0722 * channel(b / 255);
+  const behind = (e) => {
+    for (; e; e = e.parentElement) {
+      const found = rgba(getComputedStyle(e).backgroundColor);
+      if (found[3] === 255) return found;
+    }
+    return [255, 255, 255];
+  };
+  const faint = [];
+  for (const e of document.querySelectorAll("main *, nav *")) {
+    const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+    if (!own || !e.getClientRects().length || e.closest(".unseen")) continue;
+    const style = getComputedStyle(e);
+    const [a, b] = [light(rgba(e.closest("svg") ? style.fill : style.color)), light(behind(e))];
+    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (contrast < 4.5) faint.push(e.textContent.slice(0, 40) + " " + contrast.toFixed(2));
+  }
+  return faint;
+})()
+"""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    page = Page(tmp_path_factory.mktemp("profile"))
+    yield page
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def report(simulate_run: Callable[..., Scores], report_of: Callable[..., Path]) -> Path:
+    names = ("test/known_vehicle_known_attack", "test/unknown_vehicle_unknown_attack")
+    return report_of(
+        simulate_run(tests=names, windows=300), title="a_rather_long_name_of_a_run: gat on a_folder_of_logs"
+    )
+
+
+@pytest.fixture(scope="module")
+def refused(run: Scores, report_of: Callable[..., Path]) -> Path:
+    return report_of(run, problems=["rows 10 to 20 of a capture are in training and in test"])
+
+
+@pytest.mark.parametrize("width", [390, 1280, 1920])
+@pytest.mark.parametrize("dark", [False, True])
+def test_nothing_sticks_out_and_nobody_complains(
+    browser: Page, report: Path, refused: Path, width: int, dark: bool
+) -> None:
+    for path in (report, refused):
+        browser.open(path, width, dark=dark)
+        assert browser.ask("document.documentElement.scrollWidth") == width
+        assert browser.ask(STICKING_OUT) == []
+        assert browser.ask(FAINT_TEXT) == []
+    assert browser.console == []
+
+
+def test_text_in_charts_is_readable_on_a_phone(browser: Page, report: Path) -> None:
+    browser.open(report, 390)
+    smallest = (
+        """Math.min(...[...document.querySelectorAll("svg.chart text")].map((e) => e.getBoundingClientRect().height))"""
+    )
+    assert browser.ask(smallest) >= 9
+
+
+def test_the_page_follows_the_colour_scheme(browser: Page, report: Path) -> None:
+    shades = []
+    for dark in (False, True):
+        browser.open(report, 1280, dark=dark)
+        shades.append(browser.ask("getComputedStyle(document.body).backgroundColor"))
+    assert shades == ["rgb(246, 247, 249)", "rgb(16, 20, 26)"]
+
+
+def test_tables_sort_by_the_keyboard(browser: Page, report: Path) -> None:
+    browser.open(report, 1280)
+    column = 'document.querySelectorAll("#attacks table.sortable th")[4]'
+    rows = '[...document.querySelector("#attacks table.sortable").tBodies[0].rows]'
+    values = f"{rows}.map((row) => Number(row.cells[4].dataset.value))"
+    assert browser.ask(f"{column}.textContent") == "AUROC"
+    before = browser.ask(values)
+    browser.ask(f"{column}.querySelector('button').focus()")
+    browser.press("Enter", 13)
+    assert browser.ask(f"{column}.getAttribute('aria-sort')") == "ascending"
+    assert browser.ask(values) == sorted(before)
+    browser.press("Enter", 13)
+    assert browser.ask(f"{column}.getAttribute('aria-sort')") == "descending"
+    assert browser.ask(values) == sorted(before, reverse=True)
+
+
+def test_the_page_prints_with_its_folded_parts(browser: Page, report: Path, tmp_path: Path) -> None:
+    browser.open(report, 1280)
+    browser.paper(tmp_path / "report.pdf")
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+    browser.ask("dispatchEvent(new Event('beforeprint'))")
+    assert browser.ask("document.querySelectorAll('details:not(.data):not([open])').length") == 0
+    browser.ask("dispatchEvent(new Event('afterprint'))")
+    assert browser.ask("document.querySelectorAll('details[open]').length") == 0
