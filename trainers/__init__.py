@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trainers.gat import GATTrainer
+    from trainers.module import ModuleTrainer, TrainerConfig
     from trainers.step import StepTrainer
 
-__all__ = ["GATTrainer", "StepTrainer"]
+__all__ = ["GATTrainer", "ModuleTrainer", "StepTrainer", "TrainerConfig"]
 
-_HOMES = {"GATTrainer": "trainers.gat", "StepTrainer": "trainers.step"}
+_HOMES = {
+    "GATTrainer": "trainers.gat",
+    "ModuleTrainer": "trainers.module",
+    "StepTrainer": "trainers.step",
+    "TrainerConfig": "trainers.module",
+}
 
 
 def __getattr__(name: str) -> Any:

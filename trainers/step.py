@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from credit_like.training import BaseTrainer
-from credit_like.training.dispatch import Dispatcher
+from credit_like.training.dispatch import FacedDispatcher
 from credit_like.training.history import Row
 from credit_like.training.progress import say
-from credit_like.training.step import StepState
 
 Step = Callable[[Any, "StepTrainer"], Mapping[str, Any]]
 
@@ -80,13 +79,11 @@ class StepTrainer:
         """Train; returns the best epoch's row. Raises what ``BaseTrainer.fit`` raises."""
         return self._engine.fit(self._engine.conf, self.train_dl, self.valid_dl, self.opt)
 
-    @property
-    def model(self) -> nn.Module:
-        return self._engine.model
-
-    @property
-    def batch(self) -> Any:
-        return self._engine.batch
+    def __getattr__(self, name: str) -> Any:
+        """Everything else is the engine's: ``model, batch, training, step_state, describe_hooks()`` and more."""
+        if name == "_engine":
+            raise AttributeError("the StepTrainer is not built yet")
+        return getattr(self._engine, name)
 
     @property
     def loss_t(self) -> Tensor:
@@ -102,28 +99,12 @@ class StepTrainer:
         return float(self.loss_t.detach())
 
     @property
-    def training(self) -> bool:
-        return self._engine.training
-
-    @property
-    def step_state(self) -> StepState:
-        return self._engine.step_state
-
-    @property
     def is_main(self) -> bool:
         return self._engine.rank == 0
 
     @property
     def is_distributed(self) -> bool:
         return self._engine.distributed
-
-    def describe_hooks(self) -> str:
-        """A Markdown table of which hook runs when, and in what order."""
-        return self._engine.describe_hooks()
-
-    def get_hook(self, cls: type[Any], default: Any = ...) -> Any:
-        """The first hook of class ``cls``. Raises KeyError where there is none and no default is given."""
-        return self._engine.get_hook(cls, default)
 
     def do_backward(self) -> None:
         """Seam: a hook may put a function of its own in its place."""
@@ -144,7 +125,7 @@ class _StepEngine(BaseTrainer):
     def __init__(self, face: StepTrainer, model: nn.Module, conf: Mapping[str, Any], hooks: list[Any]) -> None:
         super().__init__(model, 0, conf)
         self.face = face
-        self._hooks = _FacedDispatcher(hooks, self.rank, face)
+        self._hooks = FacedDispatcher(hooks, self.rank, face)
 
     def train_one_epoch(
         self, epoch: int, trainloader: Any, optimizer: Any, criterion: Any, scaler: Any, scheduler: Any, metrics: Any
@@ -188,14 +169,3 @@ class _StepEngine(BaseTrainer):
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
         self.face.state = dict(state)
-
-
-class _FacedDispatcher(Dispatcher):
-    """Hooks of a face get the face, not the engine behind it."""
-
-    def __init__(self, hooks: list[Any], rank: int, face: Any) -> None:
-        super().__init__(hooks, rank)
-        self._face = face
-
-    def __call__(self, event: str, trainer: Any, model: nn.Module, *arguments: Any) -> None:
-        super().__call__(event, self._face, model, *arguments)

@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -58,7 +58,8 @@ class BaseTrainer(BatchLoop):
     ``class Settings(BaseTrainer.Settings): margin: float = 1.0``.
     """
 
-    Settings: ClassVar[type[TrainerSettings]] = TrainerSettings
+    class Settings(TrainerSettings):
+        """The schema of ``conf["trainer"]``; a trainer with settings of its own extends it."""
 
     def __init__(
         self,

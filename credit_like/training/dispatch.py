@@ -109,6 +109,17 @@ class Dispatcher:
         return named
 
 
+class FacedDispatcher(Dispatcher):
+    """The dispatcher of a face: its hooks get the face, not the engine behind it."""
+
+    def __init__(self, hooks: Iterable[Any], rank: int, face: Any) -> None:
+        super().__init__(hooks, rank)
+        self._face = face
+
+    def __call__(self, event: str, trainer: Any, model: nn.Module, *arguments: Any) -> None:
+        super().__call__(event, self._face, model, *arguments)
+
+
 def _listened(hook: Any) -> list[str]:
     """The events that ``hook`` defines itself, in the order of the lifecycle."""
     if isinstance(hook, type):

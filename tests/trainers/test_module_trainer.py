@@ -1,0 +1,194 @@
+"""ModuleTrainer: a module with its own steps on the one engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from credit_like.config import ConfigError
+from credit_like.training import EarlyStopping, LRMonitor, ModelCheckpoint
+from trainers.module import ModuleTrainer, TrainerConfig
+
+
+class Regression(nn.Module):
+    """A line, with the steps that a ModuleTrainer calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.line = nn.Linear(4, 1)
+        self.calls: list[Any] = []
+
+    def setup(self, datamodule: Any) -> None:
+        self.calls.append("setup")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.line(x)  # type: ignore[no-any-return]
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        self.calls.append(("train", batch_idx))
+        return nn.functional.mse_loss(self(batch[0]), batch[1])
+
+    def validation_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
+        return {"val_loss": nn.functional.mse_loss(self(batch[0]), batch[1]), "val_bias": self.line.bias}
+
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int) -> dict[str, float]:
+        return {"index": float(dataloader_idx)}
+
+    def build_optimizers(self, max_epochs: int) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.05)
+
+
+class Data:
+    """Batches of one random line."""
+
+    def __init__(self, several: bool = False) -> None:
+        generator = torch.Generator().manual_seed(0)
+        target = torch.randn(4, 1, generator=generator)
+        xs = [torch.randn(8, 4, generator=generator) for _ in range(5)]
+        self.loader, self.several, self.stages = [(x, x @ target) for x in xs], several, list[str]()
+
+    def setup(self, stage: str) -> None:
+        self.stages.append(stage)
+
+    def train_dataloader(self) -> Any:
+        return tuple(self.loader)
+
+    def val_dataloader(self) -> Any:
+        return tuple(self.loader)
+
+    def test_dataloader(self) -> Any:
+        return {"known": tuple(self.loader), "unknown": tuple(self.loader)} if self.several else Repeatable(self.loader)
+
+    def predict_dataloader(self) -> Any:
+        return Repeatable(self.loader)
+
+
+class Repeatable:
+    """One loader that is no list, so that it is not taken for several."""
+
+    def __init__(self, batches: list[Any]) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Any:
+        return iter(self.batches)
+
+
+def trainer(folder: Path, epochs: int = 3, callbacks: Any = None, **config: Any) -> ModuleTrainer:
+    settings = TrainerConfig(max_epochs=epochs, default_root_dir=str(folder), accelerator="cpu", **config)
+    return ModuleTrainer(settings, callbacks)
+
+
+def test_fit_trains_saves_and_publishes(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, data = Regression(), Data()
+    checkpoints = ModelCheckpoint(monitor="val_loss")
+    face = trainer(tmp_path, callbacks=[checkpoints, EarlyStopping("val_loss", patience=2), LRMonitor()], epochs=8)
+    row = face.fit(model, data)
+    assert row["valid_loss"] < 1
+    assert face.callback_metrics["val_loss"] == pytest.approx(row["valid_loss"])
+    assert face.current_epoch == 7
+    assert face.global_step == 40
+    assert checkpoints.best_model_path == str(tmp_path / "checkpoints" / "best_model.pt")
+    assert data.stages == ["fit"]
+    assert model.calls[:3] == ["setup", ("train", 0), ("train", 1)]
+    assert face.checkpoint_callback is checkpoints
+
+
+def test_a_resume_goes_on_where_the_run_ended(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    straight = Regression()
+    start = {name: value.clone() for name, value in straight.state_dict().items()}
+    trainer(tmp_path / "a", 4).fit(straight, Data())
+    torch.manual_seed(1)
+    broken = Regression()
+    broken.load_state_dict(start)
+    trainer(tmp_path / "b", 2).fit(broken, Data())
+    resumed = Regression()
+    trainer(tmp_path / "b", 4).fit(resumed, Data(), ckpt_path=tmp_path / "b" / "checkpoints" / "checkpoint.pt")
+    assert torch.equal(resumed.line.weight, straight.line.weight)
+
+
+def test_test_tells_the_loader_index_and_keeps_names(tmp_path: Path) -> None:
+    results = trainer(tmp_path).test(Regression(), Data(several=True))
+    assert results == {"known/test_index": 0.0, "unknown/test_index": 1.0}
+
+
+def test_weights_only_from_a_checkpoint_outside_fit(tmp_path: Path) -> None:
+    model = Regression()
+    trainer(tmp_path).fit(model, Data())
+    fresh = Regression()
+    outputs = trainer(tmp_path).predict(fresh, Data(), ckpt_path=tmp_path / "checkpoints" / "checkpoint.pt")
+    assert torch.equal(fresh.line.weight, model.line.weight)
+    assert [tuple(output.shape) for output in outputs] == [(8, 1)] * 5
+    assert trainer(tmp_path).validate(model, Data())["val_loss"] < 5
+
+
+def test_the_centre_is_calibrated_before_every_test(tmp_path: Path) -> None:
+    class OneClass(Regression):
+        def calibrate_svdd_center(self, loader: Any, device: torch.device) -> None:
+            self.calls.append(("centre", len(loader), device.type))
+
+        def on_test_epoch_start(self) -> None:
+            self.calls.append("start")
+
+        def on_test_epoch_end(self) -> None:
+            self.calls.append("end")
+
+    model = OneClass()
+    trainer(tmp_path).test(model, Data())
+    assert model.calls == ["setup", ("centre", 5, "cpu"), "start", "end"]
+
+
+@pytest.mark.parametrize("seams", [False, True])
+def test_a_module_that_steps_itself_is_the_same_as_one_that_does_not(tmp_path: Path, seams: bool) -> None:
+    class Manual(Regression):
+        automatic_optimization = False
+
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            loss = super().training_step(batch, batch_idx)
+            trainer: Any = self.trainer
+            if seams:
+                trainer.loss_t = loss
+                trainer.do_backward()
+                trainer.do_opt_step()
+            else:
+                trainer.optimize(loss)
+            return {"loss": loss.detach()}
+
+    torch.manual_seed(0)
+    automatic = Regression()
+    manual = Manual()
+    manual.load_state_dict(automatic.state_dict())
+    trainer(tmp_path / "a").fit(automatic, Data())
+    trainer(tmp_path / "b").fit(manual, Data())
+    assert torch.equal(manual.line.weight, automatic.line.weight)
+
+
+def test_should_stop_ends_after_the_epoch(tmp_path: Path) -> None:
+    face = trainer(tmp_path, epochs=5)
+
+    class Stopping(Regression):
+        def validation_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
+            face.should_stop = True
+            return super().validation_step(batch, batch_idx)
+
+    face.fit(Stopping(), Data())
+    assert face.current_epoch == 0
+
+
+def test_what_cannot_be_is_said(tmp_path: Path) -> None:
+    class Two(Regression):
+        def build_optimizers(self, max_epochs: int) -> Any:
+            return [super().build_optimizers(max_epochs)], []
+
+    with pytest.raises(TypeError, match="not several optimizers; got list"):
+        trainer(tmp_path).fit(Two(), Data())
+    with pytest.raises(ConfigError, match="'valid_auc' is in no row of results"):
+        trainer(tmp_path, callbacks=[EarlyStopping("val_auc")]).fit(Regression(), Data())
+    both = [EarlyStopping("val_loss"), ModelCheckpoint("val_bias", "max")]
+    with pytest.raises(ConfigError, match="one metric that decides what is best"):
+        trainer(tmp_path / "c", callbacks=both).fit(Regression(), Data())
