@@ -11,12 +11,15 @@ from credit_like.can.frames import FrameTable
 class AttackInterval:
     """One attack on the bus, ``start <= t <= stop`` in seconds of the capture's clock.
 
-    A suspension has an interval and no attack frame, which is why intervals stand beside the frame labels.
+    A suspension has an interval and no attack frame, which is why intervals stand beside the frame labels. An interval
+    that is not ``declared`` by the capture's metadata was drawn around attack frames; what lies between them there is
+    normal traffic, while inside a declared attack nobody knows.
     """
 
     family: str
     start: float
     stop: float
+    declared: bool = True
 
 
 @dataclass(frozen=True)

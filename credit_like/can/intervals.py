@@ -15,7 +15,7 @@ def intervals_from_labels(frames: FrameTable, gap: float = 1.0) -> tuple[AttackI
     """One interval for each run of attack frames of one family without a pause of more than ``gap`` seconds.
 
     ``frames`` belong to one capture; times are on its clock; the intervals come in order of their start. An attack
-    without attack frames (a suspension) cannot be found so.
+    without attack frames (a suspension) cannot be found so, and the intervals are not ``declared``.
     """
     intervals = []
     for family in np.unique(frames.attack[frames.label == 1]):
@@ -24,7 +24,9 @@ def intervals_from_labels(frames: FrameTable, gap: float = 1.0) -> tuple[AttackI
         starts = times[np.concatenate(([0], last + 1))]
         stops = times[np.concatenate((last, [len(times) - 1]))]
         name = frames.attack_names[family]
-        intervals += [AttackInterval(name, float(a), float(b)) for a, b in zip(starts, stops, strict=True)]
+        intervals += [
+            AttackInterval(name, float(a), float(b), declared=False) for a, b in zip(starts, stops, strict=True)
+        ]
     return tuple(sorted(intervals, key=lambda interval: (interval.start, interval.stop, interval.family)))
 
 

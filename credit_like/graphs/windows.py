@@ -173,7 +173,7 @@ def _describe(
         records["family"][count > most] = families.index(frames.attack_names[index])
         most = np.maximum(most, count)
 
-    for interval in capture.intervals:
+    for interval in [interval for interval in capture.intervals if interval.declared]:
         records["in_interval"] |= (records["t_start"] <= interval.stop) & (records["t_stop"] >= interval.start)
     return records
 
