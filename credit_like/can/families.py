@@ -41,14 +41,13 @@ def attack_family(*names: str) -> str:
     "max_speedometer"``.
     """
     for name in names:
+        if name.lower() in _KNOWN:
+            return name.lower()
         tokens = _tokens(name)
         found = {*tokens, "".join(tokens)}
         for word, family in _WORDS.items():
             if word in found:
                 return family
-        snake = name.lower()
-        if snake in _KNOWN:
-            return snake
     own = re.sub(r"([a-z])([A-Z])", r"\1 \2", names[0])
     words = [word for word in _tokens(own) if word not in _NOISE]
     return "_".join(words) or "attack"

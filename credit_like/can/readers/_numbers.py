@@ -43,7 +43,8 @@ def quotient(mantissa, power):
     """``mantissa / 10**power`` rounded once to float64, for ``0 <= mantissa < 10**18``.
 
     Within 2**53 and 10**22 one division of exact numbers is already right. Beyond, the remainder of that division is
-    computed exactly (Dekker's product, Numerische Mathematik 18, 1971) and divided in turn.
+    computed exactly (Dekker's product, Numerische Mathematik 18, 1971) and divided in turn; beyond 10**22, where the
+    power itself is rounded, the last bit may be wrong.
     """
     if mantissa < _EXACT and power <= 22:
         return float(mantissa) / _POWERS[power]
@@ -109,9 +110,9 @@ def read_seconds(text, i, stop, shift):
         if i == first:
             return 0.0, -1
         power -= sign * exponent
-    if mantissa == 0:
+    if mantissa == 0 or power > 40:  # below 1e-22 s
         return 0.0, i
-    if power > 40 or power < -11:
+    if power < -11:
         return 0.0, -1
     value = quotient(mantissa, power) if power >= 0 else float(mantissa) * _POWERS[-power]
     if value >= TIME_LIMIT:
@@ -208,6 +209,19 @@ def read_truth(text, i, stop):
     if n == 5 and (read_word(text, i, stop, b"False") > 0 or read_word(text, i, stop, b"FALSE") > 0):
         return 0
     return -1
+
+
+@compiled
+def is_word(text, i, stop):
+    """Whether ``text[i:stop]`` is one word of letters, digits and ``_``, such as a label may be."""
+    while i < stop and _is_word_byte(text[i]):
+        i += 1
+    return i == stop
+
+
+@compiled
+def _is_word_byte(byte):
+    return 48 <= byte <= 57 or 65 <= byte <= 90 or 97 <= byte <= 122 or byte == 95
 
 
 @compiled

@@ -7,7 +7,7 @@ import re
 from credit_like.can.readers._base import Reader
 from credit_like.can.readers._compile import compiled
 from credit_like.can.readers._lines import Lines
-from credit_like.can.readers._numbers import COMMA, id_flags, read_hex, read_payload, read_seconds
+from credit_like.can.readers._numbers import COMMA, id_flags, is_word, read_hex, read_payload, read_seconds
 from credit_like.can.readers._rows import BAD_ID, BAD_LABEL, BAD_TIME, GOOD, MISSING_FIELD, TRAILING_TEXT, Rows
 
 
@@ -56,9 +56,9 @@ def _parse_line(text, i, stop, rows, row):
         return code
     if i + 1 >= stop or text[i] != COMMA:
         return MISSING_FIELD
-    if i + 2 != stop:
+    if not is_word(text, i + 1, stop):
         return TRAILING_TEXT
-    if text[i + 1] != 48 and text[i + 1] != 49:
+    if i + 2 != stop or (text[i + 1] != 48 and text[i + 1] != 49):
         return BAD_LABEL
     rows.id[row] = value
     rows.flags[row] = flags

@@ -10,7 +10,7 @@ from credit_like.can.frames import ERROR, EXTENDED, FD, REMOTE
 from credit_like.can.readers._base import Reader
 from credit_like.can.readers._compile import compiled
 from credit_like.can.readers._lines import Lines
-from credit_like.can.readers._numbers import SPACE, TAB, read_hex, read_payload, read_seconds, read_truth, skip
+from credit_like.can.readers._numbers import SPACE, TAB, is_word, read_hex, read_payload, read_seconds, read_truth, skip
 from credit_like.can.readers._rows import (
     BAD_FLAGS,
     BAD_ID,
@@ -161,21 +161,29 @@ def _parse_direction(text, i, stop):
 @compiled
 def _parse_labels(text, i, stop, rows, row):
     """Two truth values after blanks: the frame was changed by the attacker, and it was shifted in time."""
-    for column in range(2):
-        first = i
-        while i < stop and (text[i] == SPACE or text[i] == TAB):
-            i += 1
-        if i in (first, stop):
-            return MISSING_FIELD
-        first = i
-        while i < stop and text[i] != SPACE and text[i] != TAB:
-            i += 1
-        truth = read_truth(text, first, i)
-        if truth < 0:
-            return BAD_LABEL
-        if column == 0 or truth == 1:
-            rows.label[row] = truth
-    return GOOD if i == stop else TRAILING_TEXT
+    first, first_stop = _next_word(text, i, stop)
+    second, second_stop = _next_word(text, first_stop, stop)
+    if first in (i, first_stop) or second in (first_stop, second_stop):
+        return MISSING_FIELD
+    if second_stop != stop or not is_word(text, first, first_stop) or not is_word(text, second, second_stop):
+        return TRAILING_TEXT
+    changed = read_truth(text, first, first_stop)
+    shifted = read_truth(text, second, second_stop)
+    if changed < 0 or shifted < 0:
+        return BAD_LABEL
+    rows.label[row] = max(changed, shifted)
+    return GOOD
+
+
+@compiled
+def _next_word(text, i, stop):
+    """``(start, stop)`` of what follows the blanks at ``i``, up to the next blank."""
+    while i < stop and (text[i] == SPACE or text[i] == TAB):
+        i += 1
+    first = i
+    while i < stop and text[i] != SPACE and text[i] != TAB:
+        i += 1
+    return first, i
 
 
 @compiled

@@ -8,7 +8,15 @@ from pathlib import Path
 from credit_like.can.readers._base import Reader
 from credit_like.can.readers._compile import compiled
 from credit_like.can.readers._lines import Lines
-from credit_like.can.readers._numbers import COMMA, id_flags, read_hex, read_hex_digit, read_seconds, read_truth
+from credit_like.can.readers._numbers import (
+    COMMA,
+    id_flags,
+    is_word,
+    read_hex,
+    read_hex_digit,
+    read_seconds,
+    read_truth,
+)
 from credit_like.can.readers._rows import (
     BAD_DLC,
     BAD_ID,
@@ -19,6 +27,7 @@ from credit_like.can.readers._rows import (
     DLC_DISAGREES,
     GOOD,
     MISSING_FIELD,
+    TRAILING_TEXT,
     Rows,
 )
 
@@ -85,9 +94,11 @@ def _parse_line(text, i, stop, rows, row):
     code, i = _parse_payload(text, i, stop, bits, rows, row)
     if code != GOOD:
         return code
-    truth = read_truth(text, i, stop)
     if i >= stop:
         return MISSING_FIELD
+    if not is_word(text, i, stop):
+        return TRAILING_TEXT
+    truth = read_truth(text, i, stop)
     if truth < 0:
         return BAD_LABEL
     rows.id[row] = value

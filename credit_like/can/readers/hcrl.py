@@ -13,7 +13,17 @@ from credit_like.can.metadata import Declared
 from credit_like.can.readers._base import Reader
 from credit_like.can.readers._compile import compiled
 from credit_like.can.readers._lines import Lines
-from credit_like.can.readers._numbers import COMMA, SPACE, id_flags, read_bytes, read_hex, read_seconds, read_word, skip
+from credit_like.can.readers._numbers import (
+    COMMA,
+    SPACE,
+    id_flags,
+    is_word,
+    read_bytes,
+    read_hex,
+    read_seconds,
+    read_word,
+    skip,
+)
 from credit_like.can.readers._rows import (
     BAD_DLC,
     BAD_FLAGS,
@@ -99,9 +109,9 @@ def _parse_csv_line(text, i, stop, rows, row):
         return code
     if i + 1 >= stop or text[i] != COMMA:
         return MISSING_FIELD
-    if i + 2 != stop:
+    if not is_word(text, i + 1, stop):
         return TRAILING_TEXT
-    if text[i + 1] != 82 and text[i + 1] != 84:  # R, T
+    if i + 2 != stop or (text[i + 1] != 82 and text[i + 1] != 84):  # R, T
         return BAD_LABEL
     rows.id[row] = value
     rows.flags[row] = flags
@@ -122,7 +132,7 @@ def _parse_text_line(text, i, stop, rows, row):
     if i < 0:
         return MISSING_FIELD
     rows.t[row], i = read_seconds(text, skip(text, i, stop, SPACE), stop, 0)
-    if i < 0:
+    if i < 0 or i >= stop or text[i] != SPACE:
         return BAD_TIME
     i = read_word(text, skip(text, i, stop, SPACE), stop, b"ID: ")
     if i < 0:

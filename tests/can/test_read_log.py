@@ -1,0 +1,207 @@
+"""read_log: recognising, clocks, captures, packing, and what it refuses."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from credit_like.can import LogError, UnknownFormatError, read_log
+from credit_like.can.readers import _stream
+
+CANDUMP = "".join(f"({t / 100:.6f}) can0 {0x100 + t % 5:03X}#{t:08X}\n" for t in range(1, 301))
+
+
+def log(folder: Path, content: str | bytes, name: str = "drive.log") -> Path:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+class TestRecognising:
+    def test_says_what_and_why_whatever_the_name(self, tmp_path: Path) -> None:
+        (capture,) = read_log(log(tmp_path, CANDUMP, "drive.csv"))
+        assert capture.source.format == "candump"
+        assert capture.source.reason == "50 of its first 50 lines have the form '(seconds) interface ID#DATA'"
+        assert capture.name == "drive.csv"
+        assert capture.frames.capture_names == ("drive.csv",)
+
+    def test_damaged_first_lines_do_not_matter(self, tmp_path: Path) -> None:
+        (capture,) = read_log(log(tmp_path, "# a note\n\n" + CANDUMP), max_bad_lines=0.01)
+        assert [defect.line for defect in capture.source.defects] == [1]
+
+    @pytest.mark.parametrize(
+        ("content", "kind"),
+        [
+            ("Dear all,\nfind attached the log.\n", "its first line is 'Dear all,'"),
+            (b"\x7fELF\0\0\0\0" * 99, "binary content"),
+            (CANDUMP.encode("utf-16"), "binary content"),
+        ],
+    )
+    def test_unknown_content_is_refused_with_the_known_formats(
+        self, content: str | bytes, kind: str, tmp_path: Path
+    ) -> None:
+        with pytest.raises(UnknownFormatError, match=r"drive\.log: no log of a known format \(") as caught:
+            read_log(log(tmp_path, content))
+        assert kind in str(caught.value)
+        assert "candump ((seconds) interface ID#DATA)" in str(caught.value)
+
+    def test_a_misspelt_format_is_refused_with_the_closest(self, tmp_path: Path) -> None:
+        with pytest.raises(LogError, match=r"no reader is named 'candmp' \(did you mean 'candump'\?\)"):
+            read_log(log(tmp_path, CANDUMP), format="candmp")
+
+    def test_a_format_asked_for_is_used(self, tmp_path: Path) -> None:
+        with pytest.raises(LogError, match=r"300 of 300 lines \(100\.000%\) are no frames of DAGA CSV"):
+            read_log(log(tmp_path, CANDUMP), format="daga")
+
+
+class TestClock:
+    def test_time_running_backwards_starts_a_capture_and_says_so(self, tmp_path: Path) -> None:
+        first, second = read_log(log(tmp_path, CANDUMP * 2))
+        assert (first.name, second.name) == ("drive.log", "drive.log#2")
+        assert second.frames.capture_names == ("drive.log#2",)
+        assert len(first.frames) == len(second.frames) == 300
+        assert first.source == second.source
+        assert first.source.frames == 600
+        (defect,) = first.source.defects
+        assert defect.line == 301
+        assert defect.reason == "time runs backwards by 2.99 s: a new capture starts here"
+
+    def test_time_that_never_runs_forward_for_long_is_refused(self, tmp_path: Path) -> None:
+        lines = [f"({t}.0) can0 123#" for t in np.random.default_rng(0).permutation(200)]
+        with pytest.raises(LogError, match=r"drive\.log:\d+: time runs backwards by .* sort the log by time"):
+            read_log(log(tmp_path, "\n".join(lines) + "\n"))
+
+    def test_a_clock_that_stands_still_needs_a_rate(self, tmp_path: Path) -> None:
+        path = log(tmp_path, "(0.000000) can0 123#00\n" * 5)
+        with pytest.raises(LogError, match=r"has no clock, .* \(assume_rate\)"):
+            read_log(path)
+        (capture,) = read_log(path, assume_rate=100)
+        assert capture.frames.t.tolist() == [0, 0.01, 0.02, 0.03, 0.04]
+        assert capture.source.defects[0].reason == "the log has no clock; 100 frames a second are assumed"
+
+
+class TestBadLines:
+    def test_are_counted_with_line_and_reason(self, tmp_path: Path) -> None:
+        lines = [f"({t}.0) can0 123#00" for t in range(3000)]
+        lines[1234] = "garbage"
+        (capture,) = read_log(log(tmp_path, "\n".join(lines) + "\n"))
+        assert len(capture.frames) == 2999
+        assert [defect.line for defect in capture.source.defects] == [1235]
+
+    def test_beyond_the_share_the_log_is_refused_with_examples(self, tmp_path: Path) -> None:
+        content = CANDUMP + "oops\n" * 7
+        with pytest.raises(LogError) as caught:
+            read_log(log(tmp_path, content))
+        message = str(caught.value)
+        assert message.startswith(f"{tmp_path / 'drive.log'}: 7 of 307 lines (2.280%) are no frames of candump -L")
+        assert "line 301: a field is missing or is not separated as this format does it: 'oops'" in message
+        assert message.count("line 30") == 5
+        assert message.endswith("or allow more (max_bad_lines)")
+        assert len(read_log(log(tmp_path, content), max_bad_lines=0.03)[0].frames) == 300
+
+
+class TestRefusals:
+    def test_missing_folder_and_unreadable(self, tmp_path: Path) -> None:
+        with pytest.raises(LogError, match=r"nowhere\.log: no such file; check the path"):
+            read_log(tmp_path / "nowhere.log")
+        with pytest.raises(LogError, match="is a folder; give it to read_dataset"):
+            read_log(tmp_path)
+        with pytest.raises(LogError, match=r"cannot be read .*; check the path and its rights"):
+            read_log(log(tmp_path, CANDUMP) / "below")
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+    def test_a_pipe_is_refused_and_not_waited_for(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "drive.log")
+        with pytest.raises(LogError, match="not a regular file"):
+            read_log(tmp_path / "drive.log")
+
+    @pytest.mark.parametrize("damage", ["cut", "bit", "tail"])
+    def test_damaged_gzip(self, damage: str, tmp_path: Path) -> None:
+        packed = bytearray(gzip.compress(CANDUMP.encode()))
+        if damage == "cut":
+            del packed[-9:]
+        elif damage == "bit":
+            packed[-6] ^= 1  # in the checksum
+        else:
+            packed += b"tail"
+        with pytest.raises(LogError, match=r"drive\.log: the compressed file is damaged"):
+            read_log(log(tmp_path, bytes(packed)))
+
+
+class TestZip:
+    def write(self, folder: Path, members: dict[str, str | bytes]) -> Path:
+        path = folder / "drives.zip"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+        return path
+
+    def test_several_logs_are_captures_in_the_order_of_their_names(self, tmp_path: Path) -> None:
+        path = self.write(tmp_path, {"b.log": CANDUMP, "a/a.log": CANDUMP.replace("can0", "can1"), "README": "read me"})
+        captures = read_log(path)
+        assert [capture.name for capture in captures] == ["drives.zip/a/a.log", "drives.zip/b.log"]
+        assert "README" in captures[0].source.defects[-1].reason
+        assert captures[1].source.path.endswith("drives.zip/b.log")
+
+    def test_names_lead_nowhere(self, tmp_path: Path) -> None:
+        (tmp_path / "in").mkdir()
+        path = self.write(tmp_path / "in", {"../../evil.log": CANDUMP, "/etc/evil.log": CANDUMP})
+        before = sorted(tmp_path.rglob("*"))
+        assert len(read_log(path)) == 2
+        assert sorted(tmp_path.rglob("*")) == before
+
+    @pytest.mark.parametrize("members", [{}, {f"{n}.log": CANDUMP for n in range(257)}])
+    def test_too_few_or_too_many_members(self, members: dict[str, str | bytes], tmp_path: Path) -> None:
+        with pytest.raises(LogError, match=rf"drives\.zip: the zip holds {len(members)} files"):
+            read_log(self.write(tmp_path, members))
+
+    def test_nothing_but_other_files(self, tmp_path: Path) -> None:
+        with pytest.raises(UnknownFormatError, match=r"drives\.zip: none of the 2 files in the zip is a log"):
+            read_log(self.write(tmp_path, {"README": "read me", "LICENSE": "do what you like"}))
+
+    def test_damaged(self, tmp_path: Path) -> None:
+        path = self.write(tmp_path, {"drive.log": CANDUMP})
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+        with pytest.raises(LogError, match=r"drives\.zip: the zip is damaged or cut short"):
+            read_log(path)
+        flipped = bytearray(content)
+        flipped[len(content) // 2] ^= 255
+        path.write_bytes(flipped)
+        with pytest.raises(LogError, match=r"drives\.zip/drive\.log: the compressed file is damaged"):
+            read_log(path)
+
+
+@pytest.mark.parametrize("packing", ["gz", "zip"])
+def test_a_bomb_is_refused_before_it_goes_off(packing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_stream, "_FREE_BYTES", 1 << 20)
+    bomb = CANDUMP.encode() + b" " * (8 << 20)
+    path = log(tmp_path, gzip.compress(bomb))
+    if packing == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("drive.log", bomb)
+    assert path.stat().st_size * _stream.MAX_EXPANSION < len(bomb)
+    with pytest.raises(LogError, match=r"unpacks to more than 250 times its size, as no CAN log does"):
+        read_log(path, block_bytes=1 << 16)
+
+
+def test_zstd(tmp_path: Path) -> None:
+    zstandard = pytest.importorskip("zstandard", reason="the extra zstd is not installed")
+    packed = zstandard.compress(CANDUMP[:6000].encode()) + zstandard.compress(CANDUMP[6000:].encode())
+    (capture,) = read_log(log(tmp_path, packed))
+    (plain,) = read_log(log(tmp_path, CANDUMP))
+    assert capture.source.sha256 == plain.source.sha256
+    with pytest.raises(LogError, match="the compressed file is damaged, cut short"):
+        read_log(log(tmp_path, packed[:-9]))
+
+
+def test_zstd_without_its_package_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    with pytest.raises(LogError, match=r"zstd, which needs the extra zstd; pip install 'credit-like\[zstd\]'"):
+        read_log(log(tmp_path, b"\x28\xb5\x2f\xfd" + bytes(20)))
