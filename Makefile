@@ -25,7 +25,7 @@ help:
 	@echo "make demo DATA=folder   the same on the logs in a folder"
 	@echo "make test               all tests"
 	@echo "make lint               ruff, mypy, import contracts"
-	@echo "make bench              benchmarks; prints their figures"
+	@echo "make bench              every module of benchmarks/; prints their figures"
 	@echo "make soak               the slow proofs"
 	@echo "make clean              remove the environment and everything made here but runs/"
 
@@ -42,7 +42,7 @@ lint: $(DEV)
 	$(BIN)/lint-imports
 
 bench: $(DEV)
-	$(BIN)/python -m benchmarks
+	@set -e; for file in benchmarks/[a-z]*.py; do $(BIN)/python -m benchmarks.$$(basename $$file .py); done
 
 soak: $(DEV)
 	$(BIN)/python -m pytest -m slow
