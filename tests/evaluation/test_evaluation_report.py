@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.metrics import roc_curve
 
 from credit_like.can.captures import AttackInterval
 from credit_like.config import UserError
 from credit_like.evaluation import EvaluationSettings, Scores, evaluate, read_scores, write_report, write_scores
+from credit_like.evaluation.report.certificate import certificate
 from credit_like.evaluation.report.words import count, percent, ratio, seconds
 
 Write = Callable[..., Path]
@@ -264,10 +267,24 @@ def test_a_report_that_cannot_be_written_is_an_error(run: Scores, report_of: Wri
 
 
 def test_the_certificate_can_be_read_back_from_the_page(run: Scores, report_of: Write) -> None:
-    certificate = {"version": 3, "splits": {"train": [["a", 0, 100]] * 60}, "disjoint": True, "note": "<&>"}
-    text = report_of(run, certificate=certificate).read_text()
+    issued = {"version": 3, "splits": {"train": [["a", 0, 100]] * 60}, "disjoint": True, "note": "<&>"}
+    text = report_of(run, certificate=issued).read_text()
     whole = text[text.index("The whole certificate as JSON") :]
-    assert json.loads(unescape(whole[whole.index("<code>") + 6 : whole.index("</code>")])) == certificate
+    assert json.loads(unescape(whole[whole.index("<code>") + 6 : whole.index("</code>")])) == issued
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=80),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.text(max_size=8) | st.sampled_from(["counts", "files", "embargo"]), JSON, max_size=6))
+def test_a_certificate_of_any_shape_can_be_shown(content: dict[str, Any]) -> None:
+    outline = Outline(certificate(content))
+    assert outline.problems == []
+    assert len(outline.of("h2")) == 1
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from credit_like.evaluation.atomic import replacing
+from credit_like.evaluation.report import certificate as certificate_view
 from credit_like.evaluation.report import sections
 from credit_like.evaluation.report.markup import Html, safe, tag
 from credit_like.evaluation.report.summary import summary
@@ -50,7 +51,7 @@ def write_report(
         ]
     body += [
         sections.training(training_log),
-        sections.certificate(certificate),
+        certificate_view.certificate(certificate),
         sections.setting(config_text, environment, throughput),
     ]
     with replacing(path) as temporary:

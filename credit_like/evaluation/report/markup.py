@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
+from credit_like.evaluation.report.words import count
+
 
 class Html(str):
     """A string that is markup already; anything else is escaped on its way into the page."""
@@ -141,7 +143,7 @@ def _plain(value: object) -> object:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:,.6g}"
+        return f"{value:.6g}" if abs(value) < 1e5 else count(value)
     if isinstance(value, int):
-        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+        return count(value)
     return "not known" if value is None or value == "" else value

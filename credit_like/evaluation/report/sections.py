@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from credit_like.evaluation.controls import CONTROLS
 from credit_like.evaluation.figures import window_set
 from credit_like.evaluation.report import charts, tables, timeline
 from credit_like.evaluation.report.markup import Html, definitions, details, join, section, tag
-from credit_like.evaluation.report.words import count, plural, seconds, set_name
+from credit_like.evaluation.report.words import plural, seconds, set_name
 from credit_like.evaluation.scores import CONTROL_PREFIX, Scores
 
 #: Captures whose course in time is drawn: those with missed attacks and false alarms first.
@@ -115,26 +114,6 @@ def training(log: Path | None) -> Html:
     return section("training", "Training", charts.training_curves(log))
 
 
-def certificate(content: Mapping[str, Any] | None) -> Html:
-    """The split certificate: its short entries as a list, long ones and the whole of it folded away."""
-    if content is None:
-        return section("certificate", "Split certificate", tag("p", "This run has no split certificate."))
-    short = {name: value for name, value in content.items() if not _is_long(value)}
-    parts: list[object] = [
-        tag(
-            "p",
-            "What each split saw, as it can be checked from the raw logs: file digests, raw row intervals, captures "
-            "that share traffic, and the digests of what was fitted on training data.",
-        ),
-        definitions({_title(name): _titled(value) for name, value in short.items()}),
-    ]
-    for name, value in content.items():
-        if _is_long(value):
-            parts.append(details(f"{_title(name)} ({count(len(value))} entries)", _json(value)))
-    parts.append(details("The whole certificate as JSON", _json(content)))
-    return section("certificate", "Split certificate", *parts)
-
-
 def setting(config_text: str, environment: Mapping[str, Any], throughput: Mapping[str, Any]) -> Html:
     """Configuration, environment and throughput, so that the run can be repeated."""
     return join(
@@ -150,19 +129,3 @@ def setting(config_text: str, environment: Mapping[str, Any], throughput: Mappin
             ),
         ]
     )
-
-
-def _json(value: object) -> Html:
-    return tag("pre", tag("code", json.dumps(value, indent=2, ensure_ascii=False)), tabindex="0")
-
-
-def _is_long(value: object) -> bool:
-    return isinstance(value, Mapping | list) and len(json.dumps(value)) > 400
-
-
-def _title(name: str) -> str:
-    return name.replace("_", " ").capitalize()
-
-
-def _titled(value: object) -> object:
-    return {_title(str(k)): _titled(v) for k, v in value.items()} if isinstance(value, Mapping) else value

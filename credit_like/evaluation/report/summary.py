@@ -28,7 +28,7 @@ def summary(metrics: Mapping[str, Any] | None, problems: Sequence[str]) -> Html:
                 class_="panel good",
             ),
             _cards(metrics),
-            tag("p", _threshold(metrics), class_="panel" if metrics["calibration"]["promised"] else "panel warn"),
+            tag("p", _threshold(metrics), class_="panel" if _is_kept(metrics) else "panel warn"),
             _controls(overall["controls"]),
         ]
     )
@@ -48,8 +48,8 @@ def _refused(problems: Sequence[str]) -> Html:
 def _tested(overall: Mapping[str, Any], test_sets: Mapping[str, Any]) -> Html:
     windows, families = overall["windows"], [family(name) for name in overall["families"]]
     parts = [
-        f"The detector was tested on {plural(windows['windows'], 'window')} of bus traffic, from "
-        f"{plural(len(overall['captures']), 'capture')}, that neither training nor calibration saw"
+        f"The detector was tested on {plural(windows['windows'], 'window')} of bus traffic from "
+        f"{plural(len(overall['captures']), 'capture')}"
     ]
     if len(test_sets) > 1:
         parts.append(f", in {len(test_sets)} test sets")
@@ -58,13 +58,13 @@ def _tested(overall: Mapping[str, Any], test_sets: Mapping[str, Any]) -> Html:
         parts.append(
             f" of {plural(len(families), 'kind')}: {listing(families)}" if len(families) > 1 else f" ({families[0]})"
         )
-    parts.append(". ")
+    parts.append(". Neither training nor calibration saw any of it. ")
     events = overall["events"]
     if events["events"]:
         found = {0: "none", events["events"]: "all"}.get(events["found"], count(events["found"]))
         parts.append(f"It found {found} of them")
         if events["time_to_alarm_median"] is not None:
-            parts.append(f", half of them within {seconds(events['time_to_alarm_median'])} of their start")
+            parts.append(f", half of these within {seconds(events['time_to_alarm_median'])} of their start")
         parts.append(". ")
     return join(parts)
 
@@ -127,8 +127,20 @@ def _threshold(metrics: Mapping[str, Any]) -> Html:
     parts.append(f" (about {count(calibration['promised_per_hour'])} windows an hour)")
     if measured is not None:
         parts.append(f"; measured on test: {percent(measured)}")
+        if _breaks_promise(metrics):
+            parts.append(", clearly more: the test traffic is not like that of validation")
     parts.append(f". {calibration['assumption']}")
     return join(parts)
+
+
+def _breaks_promise(metrics: Mapping[str, Any]) -> bool:
+    """Whether the whole interval of the measured rate is above the promised one."""
+    interval = metrics["overall"]["windows"]["intervals"].get("fpr")
+    return interval is not None and interval[0] > metrics["calibration"]["promised_fpr"]
+
+
+def _is_kept(metrics: Mapping[str, Any]) -> bool:
+    return metrics["calibration"]["promised"] and not _breaks_promise(metrics)
 
 
 def _controls(controls: Mapping[str, Any]) -> Html:
