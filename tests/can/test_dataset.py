@@ -104,6 +104,11 @@ class TestFolder:
         with pytest.raises(LogError, match="no such file"):
             read_dataset(tmp_path / "nowhere")
 
+    def test_a_link_to_nowhere_is_refused(self, folder: Path) -> None:
+        (folder / "gone.log").symlink_to(folder / "nowhere.log")
+        with pytest.raises(LogError, match=r"gone\.log: no such file"):
+            read_dataset(folder, progress=False)
+
     def test_a_single_file_is_a_data_set(self, folder: Path) -> None:
         dataset = read_dataset(folder / "test_01" / "fuzzing-1.csv")
         assert [capture.name for capture in dataset.captures] == ["fuzzing-1.csv"]

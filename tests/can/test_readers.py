@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from credit_like.can import ERROR, EXTENDED, FD, REMOTE, FrameTable, LogError, read_log
+from credit_like.can import ERROR, EXTENDED, FD, READERS, REMOTE, FrameTable, LogError, read_log
 from credit_like.can.readers._numbers import read_seconds
 
 
@@ -193,6 +193,7 @@ class TestRoad:
             ({"injection_interval": [3, 1]}, r"entry 'attack': injection_interval must be \[start, stop\] in seconds"),
             ({"injection_interval": [1, 3], "injection_id": "?", "injection_data_str": "FF"}, "injection_id of attack"),
             ({"injection_interval": [1, 3], "injection_id": "1", "injection_data_str": "FXF"}, "injection_data_str of"),
+            ({"frames": "7"}, "frames must be a whole number, got '7'"),
             ({"injection_interval": [1, 3], "injection_data_str": 7}, "injection_data_str must be a text, got 7"),
         ],
     )
@@ -228,3 +229,10 @@ class TestTrc:
         assert frames.t.tolist() == [0.0001, 0.0017, 35.7402]
         assert frames.flags.tolist() == [0, EXTENDED, REMOTE]
         assert payloads(frames) == ["0c00", "", ""]
+
+
+def test_every_format_is_documented() -> None:
+    rows = (Path(__file__).parents[2] / "docs" / "formats.md").read_text().splitlines()
+    for reader in READERS.values():
+        (row,) = (row for row in rows if row.startswith(f"| `{reader.name}` |"))
+        assert f"`{reader.shape}`" in row or "the same" in row

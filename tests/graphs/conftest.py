@@ -17,8 +17,10 @@ SETTINGS = WindowSettings(window=20, stride=15)
 
 def two_captures() -> list[Capture]:
     first = capture("first", 1500, seed=1, attacked=slice(300, 420), ids=25)
-    quiet = AttackInterval("suspension", float(first.frames.t[700]), float(first.frames.t[760]))
-    first = Capture(first.name, first.frames, first.source, "sedan", (quiet,))
+    t = first.frames.t
+    flood = AttackInterval("dos", float(t[300]), float(t[419]))
+    quiet = AttackInterval("suspension", float(t[700]), float(t[760]))
+    first = Capture(first.name, first.frames, first.source, "sedan", (flood, quiet))
     return [first, capture("second", 900, seed=2, attacked=slice(500, 640), family="fuzzing", buses=2, ids=25)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from credit_like.can import read_log
 from credit_like.can.frames import ERROR, EXTENDED, REMOTE, FrameTable
 from credit_like.graphs.features import EDGE_FEATURES, NODE_FEATURES, GraphArrays, build_graphs, count_graphs
 from tests.graphs.reference import reference_graph
@@ -52,10 +54,10 @@ def test_random_frames(
     assert_equal_to_reference(frames, starts, window, build_graphs(frames, starts, window))
 
 
-@pytest.mark.parametrize("window", [300, 3000])
+@pytest.mark.parametrize("window", [300, 1500])
 def test_windows_longer_than_a_sorted_run_and_with_many_ids(window: int) -> None:
-    frames = mixed_frames(3, 3200, ids=900)
-    starts = np.array([0, 150, 200])
+    frames = mixed_frames(3, 1600, ids=400)
+    starts = np.array([0, 100])
     assert_equal_to_reference(frames, starts, window, build_graphs(frames, starts, window))
 
 
@@ -220,3 +222,30 @@ def test_sizes_of_other_windows_are_refused() -> None:
     frames = mixed_frames(0, 60)
     with pytest.raises(ValueError, match="not the sizes"):
         build_graphs(frames, np.array([0]), 30, sizes=count_graphs(frames, np.array([0]), 20))
+
+
+@pytest.mark.parametrize("window", [100, 77])
+@pytest.mark.parametrize(
+    "log",
+    [
+        "daga_v40/infected/MessageIDFuzzing/V40_03.can.zip",
+        "canbuslogs_raw/ralliart/enginestart.log.gz",
+        "canbuslogs_raw/camaro/reverselog.trc.gz",
+        "ralliart_hcrl_format/Fuzzy_dataset.csv.gz",
+        "crysys_s11/S-1-1-malicious-CONST-msg-mod-0x410-0.4-0.6.log",
+    ],
+)
+def test_real_captures(real_data: Path, log: str, window: int) -> None:
+    frames = read_log(real_data / log)[0].frames
+    starts = np.arange(0, len(frames) - window, 97)
+    graphs = build_graphs(frames, starts, window)
+    assert np.isfinite(graphs.x).all()
+    assert np.isfinite(graphs.edge_attr).all()
+    attacked = [g for g, start in enumerate(starts) if (frames.label[start : start + window] == 1).any()]
+    chosen = np.unique([*np.linspace(0, len(starts) - 1, 12, dtype=int), *attacked[:4]])
+    few = build_graphs(frames, starts[chosen], window)
+    assert_equal_to_reference(frames, starts[chosen], window, few)
+    for place, g in enumerate(chosen):
+        np.testing.assert_array_equal(
+            few.x[few.node_ptr[place] : few.node_ptr[place + 1]], graphs.x[graphs.node_ptr[g] : graphs.node_ptr[g + 1]]
+        )

@@ -27,6 +27,7 @@ def assert_equal_batches(made: Batch, expected: Batch) -> None:
     for name in expected.keys():  # noqa: SIM118  a batch iterates over pairs
         assert made[name].dtype == expected[name].dtype, name
         assert made[name].is_contiguous(), name
+        assert made[name].untyped_storage().nbytes() == made[name].nbytes, name  # no view that keeps an epoch alive
         assert torch.equal(made[name], expected[name]), name
     assert made.num_graphs == expected.num_graphs
     assert made.num_nodes == expected.num_nodes

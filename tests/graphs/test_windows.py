@@ -56,6 +56,7 @@ def test_tails_are_dropped_and_gaps_between_windows_skipped() -> None:
 def test_labels_shares_families_and_intervals() -> None:
     drive = capture(n=100, attacked=slice(15, 30), intervals=(AttackInterval("suspension", 0.0, 0.0),))
     drive.frames.label[71] = -1
+    drive.frames.attack[50:60] = 1  # frames that are not labelled as attacks name no family
     windows = cut_windows([drive], plan_of(("drive", "test", 0, 100)), WindowSettings(window=10))
     assert windows.label.tolist() == [0, 1, 1, 0, 0, 0, 0, -1, 0, 0]
     np.testing.assert_allclose(windows.attack_share[:4], [0, 0.5, 1, 0])
