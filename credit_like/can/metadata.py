@@ -75,6 +75,8 @@ def _entry(file: Path, key: str) -> tuple[dict[str, Any] | None, str]:
 def _declared(entry: dict[str, Any], where: str, family: str) -> Declared:
     intervals = _intervals(entry.get("injection_interval"), where)
     frames = entry.get("frames")
+    if not isinstance(frames, int | None) or isinstance(frames, bool):
+        raise LogError(f"{where}: frames must be a whole number, got {frames!r}; mend it or remove the entry")
     target = entry.get("injection_id")
     return Declared(
         file=Path(where.partition(", entry")[0]).name,
@@ -82,7 +84,7 @@ def _declared(entry: dict[str, Any], where: str, family: str) -> Declared:
         intervals=intervals,
         families=_families(entry.get("types"), len(intervals), where),
         normal=entry.get("attack") == 0 and not intervals,
-        frames=frames if isinstance(frames, int) else None,
+        frames=frames,
         vehicle=_text(entry, "vehicle", where),
         target=target if isinstance(target, str) else "",
         data=_text(entry, "injection_data_str", where),
