@@ -179,6 +179,31 @@ class TestZip:
 
 
 @pytest.mark.parametrize("packing", ["gz", "zip"])
+def test_damaged_packing_gives_the_same_frames_or_a_refusal(packing: str, tmp_path: Path) -> None:
+    path = log(tmp_path, gzip.compress(CANDUMP.encode()))
+    if packing == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("drive.log", CANDUMP)
+    whole = path.read_bytes()
+    (expected,) = read_log(path)
+    rng = np.random.default_rng(7)
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        at = int(rng.integers(len(damaged)))
+        damaged[at : at + int(rng.integers(3))] = rng.bytes(int(rng.integers(3)))
+        path.write_bytes(damaged)
+        try:
+            (capture,) = read_log(path)
+        except LogError:
+            refused += 1
+            continue
+        np.testing.assert_array_equal(capture.frames.payload, expected.frames.payload)
+        np.testing.assert_array_equal(capture.frames.t, expected.frames.t)
+    assert refused > 200
+
+
+@pytest.mark.parametrize("packing", ["gz", "zip"])
 def test_a_bomb_is_refused_before_it_goes_off(packing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_stream, "_FREE_BYTES", 1 << 20)
     bomb = CANDUMP.encode() + b" " * (8 << 20)
