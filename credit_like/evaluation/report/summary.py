@@ -62,9 +62,9 @@ def _tested(overall: Mapping[str, Any], test_sets: Mapping[str, Any]) -> Html:
     events = overall["events"]
     if events["events"]:
         found = {0: "none", events["events"]: "all"}.get(events["found"], count(events["found"]))
-        parts.append(f"It found {found} of them")
+        parts.append(f"It found {found}")
         if events["time_to_alarm_median"] is not None:
-            parts.append(f", half of these within {seconds(events['time_to_alarm_median'])} of their start")
+            parts.append(f", half of them within {seconds(events['time_to_alarm_median'])} of their start")
         parts.append(". ")
     return join(parts)
 
