@@ -122,6 +122,14 @@ def test_a_triangle_has_clustering_one_and_a_pair_none() -> None:
     assert [feature(graphs, v, "clustering") for v in range(4)] == pytest.approx([1 / 3, 1, 1, 0])
 
 
+def test_one_outlier_is_clipped_byte_by_byte() -> None:
+    data = [[255 if i == 150 else 3, 255 if i < 10 else 3] for i in range(300)]
+    graphs = build_graphs(frames_of([(i * 0.1, 7, row) for i, row in enumerate(data)]), np.array([0]), 300)
+    p = 10 / 300  # of byte 1; byte 0 alone has skewness 17.2 and excess kurtosis 295
+    assert feature(graphs, 0, "skewness") == pytest.approx((10 + (1 - 2 * p) / math.sqrt(p * (1 - p))) / 2)
+    assert feature(graphs, 0, "excess_kurtosis") == 10
+
+
 def test_the_same_number_in_both_widths_is_two_nodes() -> None:
     frames = frames_of([(0.0, 5, [1]), (0.1, 5, [2]), (0.2, 5, [3])], flags=[0, EXTENDED, 0])
     assert build_graphs(frames, np.array([0]), 3).key.tolist() == [5, 2**32 + 5]
