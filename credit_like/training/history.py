@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from credit_like.config import ConfigError, closest
+from credit_like.config import ConfigError, UserError, closest
 
 Row = dict[str, float]
 
@@ -69,7 +69,10 @@ class History:
         return {int(row["epoch"]) for row in sorted(finite, key=lambda row: sign * row[metric])[:count]}
 
     def write(self, shown: Callable[[Row], Row]) -> None:
-        """Rewrite the file atomically with what ``shown`` leaves of each row: epoch, train_*/valid_* pairs, then lr."""
+        """Rewrite the file atomically with what ``shown`` leaves of each row: epoch, train_*/valid_* pairs, then lr.
+
+        Raises UserError when the disk refuses; the file that was there is whole.
+        """
         rows = [shown(row) for row in self.rows]
         columns = ordered_columns([name for row in rows for name in row])
         text = io.StringIO()
@@ -77,8 +80,12 @@ class History:
         writer.writeheader()
         writer.writerows({name: _shown(value) for name, value in row.items()} for row in rows)
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        temporary.write_text(text.getvalue(), encoding="utf-8")
-        os.replace(temporary, self.path)
+        try:
+            temporary.write_text(text.getvalue(), encoding="utf-8")
+            os.replace(temporary, self.path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise UserError(f"cannot write {self.path}: {error.strerror}; free some space, then resume") from error
 
 
 def ordered_columns(names: Sequence[str]) -> list[str]:

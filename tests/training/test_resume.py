@@ -175,7 +175,7 @@ def test_a_loader_with_a_position_is_asked_and_not_wound_through(tmp_path: Path)
     setup = Setup(loader="cursor")
     with pytest.raises(Stopped):
         setup.fit(tmp_path, at("train", 2, 5, FATES["sigterm"][0]))
-    trainer, loader = setup.trainer(tmp_path), setup.train_loader()
+    trainer, loader = setup.trainer(tmp_path, preflight=False), setup.train_loader()
     valid = batches_of()
     trainer.fit({}, loader, valid, setup.build_optimizer(trainer.model), nn.MSELoss(), nn.MSELoss())
     assert isinstance(loader, CursorLoader)
