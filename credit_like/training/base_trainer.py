@@ -29,6 +29,7 @@ from credit_like.training.history import History, Patience, Row, phase_results, 
 from credit_like.training.loggers import Logger
 from credit_like.training.position import Position
 from credit_like.training.precision import gradient_scaler
+from credit_like.training.preflight import preflight
 from credit_like.training.progress import epoch_line, say
 from credit_like.training.rng import epoch_seed, rng_kept, rng_state, seed_everything, set_epoch
 from credit_like.training.run_folder import BEST, RunFolder, run_folder_path
@@ -160,6 +161,8 @@ class BaseTrainer(BatchLoop):
         pruned = False
         with ExitStack() as cleanup:
             self._open_run(cleanup, trial)
+            if self.preflight:
+                preflight(self, train_loader)
             self._hooks("on_fit_start", self, self.model)
             try:
                 for epoch in self._epochs():

@@ -77,6 +77,10 @@ class TrainerSettings(Settings):
         50, ge=1, description="steps between batch values; each costs a sync with the device"
     )
 
+    # Before hours are spent
+    preflight: bool = Field(True, description="load a batch, estimate memory and, on a GPU, measure a step first")
+    dataloader_timeout_s: float = Field(300, ge=0, description="seconds that preflight waits for a batch; 0: for ever")
+
     # Where
     device: Literal["auto", "cpu", "cuda"] = "auto"
     mode: Literal["none"] = Field("none", description="one process; ddp and fsdp are not supported yet")
@@ -114,6 +118,8 @@ class SettingAttributes:
     checkpoint_every_minutes: float
     time_limit_minutes: float
     log_every_n_steps: int
+    preflight: bool
+    dataloader_timeout_s: float
     seed: int
 
     def __init__(self, settings: TrainerSettings) -> None:
