@@ -10,6 +10,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor, nn
 
 from credit_like.config import Settings
+from credit_like.graphs import FeatureScaler, Vocabulary
 from credit_like.models import GAT, Detector, make_loss
 from credit_like.training import BaseTrainer
 
@@ -67,7 +68,7 @@ class GATTrainer(BaseTrainer):
     ModelSettings = GATModelSettings
 
     @classmethod
-    def build_model(cls, settings: GATModelSettings, vocabulary: nn.Module, scaler: nn.Module) -> Detector:
+    def build_model(cls, settings: GATModelSettings, vocabulary: Vocabulary, scaler: FeatureScaler) -> Detector:
         """The untrained detector; ``vocabulary`` and ``scaler`` are fitted, or empty until a checkpoint fills them."""
         network = GAT(
             num_ids=len(vocabulary),

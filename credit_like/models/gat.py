@@ -61,7 +61,6 @@ class GAT(nn.Module):
         super().__init__()
         if layers < 1:
             raise ValueError(f"a GAT has at least one message-passing layer; got layers={layers}")
-        self.dropout = dropout
         self.id_encoder = make_id_encoder(
             id_encoder,
             num_ids=num_ids,
@@ -77,6 +76,8 @@ class GAT(nn.Module):
             make_convolution(conv, size, width, heads=heads, edge_dim=edge_features, dropout=dropout)
             for size in sizes[:-1]
         )
+        # Modules and not functional.dropout: stochastic passes turn on the dropout modules of a model in eval mode.
+        self.dropout = nn.Dropout(dropout)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
         self.jump = LayerJump(jump, width, layers)
         self.pool = GraphPool(pooling)
@@ -109,13 +110,12 @@ class GAT(nn.Module):
         hidden = self.projection(torch.cat([x, self.id_encoder(ids)], dim=1))
         outputs = []
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            hidden = functional.elu(norm(conv(hidden, edge_index, edge_attr)))
-            hidden = functional.dropout(hidden, self.dropout, self.training)
+            hidden = self.dropout(functional.elu(norm(conv(hidden, edge_index, edge_attr))))
             outputs.append(hidden)
         return self.jump(outputs)
 
     def classify(self, pooled: Tensor) -> Tensor:
         """The MLP alone: float32[G, D] -> float32[G, classes]."""
         for layer in self.fc_layers[:-1]:
-            pooled = functional.dropout(functional.relu(layer(pooled)), self.dropout, self.training)
+            pooled = self.dropout(functional.relu(layer(pooled)))
         return self.fc_layers[-1](pooled)

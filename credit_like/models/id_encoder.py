@@ -60,6 +60,7 @@ class HashIds(IdEncoder):
     """
 
     takes_keys = True
+    multipliers: Tensor
 
     def __init__(self, out_dim: int, buckets: int, probes: int) -> None:
         super().__init__(out_dim)

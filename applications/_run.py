@@ -1,0 +1,147 @@
+"""The run folder: what a run leaves behind, and how a later verb finds it again."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from applications._job import Job, load_job
+from applications._registry import JobTrainer
+from credit_like.config import UserError, dump_config
+from credit_like.evaluation.atomic import replacing
+
+CONFIG, CERTIFICATE, FACTS = "config.yml", "certificate.json", "run.json"
+SCORES, METRICS, LOG, REPORT = "scores.parquet", "metrics.json", "training_log.csv", "report.html"
+BEST = "best_checkpoint.pt"
+
+#: This file says that a folder is a demo's, which the next demo may replace.
+DEMO_MARK = ".made-by-demo"
+
+#: Settings that a resumed run may change: they say how long to train and what to keep, not what is learnt.
+FREE_ON_RESUME = ("epochs", "num_epoch", "stopping_patience", "save_every_epoch", "load_weights", "stop_after_epoch")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder that ``train`` made: its resolved job, the trainer's class and the split certificate."""
+
+    folder: Path
+    job: Job
+    trainer: type[JobTrainer]
+    certificate: dict[str, Any]
+
+
+def require_free(folder: Path) -> None:
+    """Raises UserError when ``folder`` holds anything, or cannot be written: before data is read for minutes."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"save_loc {folder} is a file; name a folder")
+    if folder.is_dir() and any(path.name != DEMO_MARK for path in folder.iterdir()):
+        remedy = (
+            "go on with --resume, or choose another save_loc"
+            if (folder / CONFIG).is_file()
+            else "choose another save_loc"
+        )
+        what = "holds a run already" if (folder / CONFIG).is_file() else "holds files that are no run of this program"
+        raise UserError(f"save_loc {folder} {what}; {remedy}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"save_loc {folder} cannot be made: {error.strerror}; choose another save_loc") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"save_loc {folder} is read-only; choose another save_loc")
+
+
+def require_same_job(job: Job) -> None:
+    """Raises UserError when the folder of ``job`` was begun with settings under which its training cannot go on."""
+    path = job.save_loc / CONFIG
+    if not path.is_file():
+        raise UserError(f"--resume: there is no run at {job.save_loc} (no {CONFIG}); leave --resume out to begin one")
+    begun, _ = load_job(path, trainer=job.trainer.type if ":" in job.trainer.type else None)
+    before, now = _flat(begun.model_dump(mode="json")), _flat(job.model_dump(mode="json"))
+    free = {f"trainer.{name}" for name in FREE_ON_RESUME} | {"save_loc"}
+    changed = [name for name in before if before[name] != now.get(name) and name not in free]
+    if changed:
+        lines = [f"  {name}: begun with {before[name]!r}, now {now.get(name)!r}" for name in changed]
+        raise UserError(
+            f"--resume: the run at {job.save_loc} was begun with other settings:\n" + "\n".join(lines) + "\n"
+            f"Take its own configuration ({path}), or choose another save_loc"
+        )
+
+
+def require_same_data(job: Job, certificate: dict[str, Any]) -> None:
+    """Raises UserError when a resumed run would go on with other windows than it was begun with."""
+    path = job.save_loc / CERTIFICATE
+    if path.is_file() and read_json(path) != certificate:
+        raise UserError(
+            f"--resume: the logs, or their split, changed since the run at {job.save_loc} was begun (its certificate "
+            f"{path} differs). Restore the logs, or begin a new run in another save_loc"
+        )
+
+
+def write_run(job: Job, certificate: dict[str, Any]) -> None:
+    """Write the resolved configuration and the certificate into the run folder."""
+    write_text(job.save_loc / CERTIFICATE, to_json(certificate))
+    write_text(job.save_loc / CONFIG, dump_config(job))
+
+
+def open_run(folder: Path, trainer: str | None = None) -> Run:
+    """The run in ``folder``. Raises UserError when there is none, or its first files are not whole."""
+    folder = Path(folder)
+    if not (folder / CONFIG).is_file():
+        raise UserError(f"{folder} is not a run folder (no {CONFIG}); `credit-like train` makes one")
+    job, cls = load_job(folder / CONFIG, trainer=trainer)
+    return Run(folder, job, cls, read_json(folder / CERTIFICATE))
+
+
+def environment() -> dict[str, str]:
+    """What a figure may depend on besides data and configuration."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    packages = ("credit-like", "torch", "torch-geometric", "numpy", "polars", "scikit-learn")
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+        "system": platform.platform(),
+        "processor": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
+        "gpu": device,
+    }
+
+
+def write_text(path: Path, text: str) -> None:
+    """The whole file or nothing. Raises UserError when it cannot be written."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def to_json(data: dict[str, Any]) -> str:
+    return json.dumps(data, indent=1, allow_nan=False) + "\n"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Raises UserError when the file is missing or is not a JSON object."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing; this run did not get so far. Run the verb that writes it first") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}. Restore it from a copy, or run again") from error
+    if not isinstance(data, dict):
+        raise UserError(f"{path} must hold a JSON object; it holds a {type(data).__name__}")
+    return data
+
+
+def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` -> ``{"a.b": 1}``."""
+    if not isinstance(data, dict):
+        return {prefix: data}
+    return {
+        path: value
+        for name, part in data.items()
+        for path, value in _flat(part, f"{prefix}.{name}" if prefix else name).items()
+    }

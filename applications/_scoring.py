@@ -1,0 +1,102 @@
+"""Windows to scores: a trained detector and the controls over a graph store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from applications._job import Job
+from applications._registry import JobTrainer
+from applications._run import BEST, CONFIG, Run
+from credit_like.can import Capture
+from credit_like.config import UserError
+from credit_like.evaluation.scores import COLUMNS
+from credit_like.graphs import FeatureScaler, GraphStore, PackedLoader, Vocabulary
+from credit_like.training import BaseTrainer, read_checkpoint, seed_everything
+
+
+def restored_trainer(run: Run) -> BaseTrainer:
+    """The run's trainer around an empty detector of the right size; ``window_scores`` fills it from the checkpoint.
+
+    Nothing but the run folder is needed: the checkpoint, verified before it is parsed, holds vocabulary and scaler too.
+    """
+    path = run.folder / BEST
+    if not path.is_file():
+        raise UserError(
+            f"{run.folder} has no {BEST}: no epoch has ended yet with a finite value of its training metric. "
+            f"Go on with `credit-like train {run.folder / CONFIG} --resume`"
+        )
+    keys = read_checkpoint(path)["model"].get("vocabulary.keys")
+    if keys is None:
+        raise UserError(f"{path} holds no vocabulary: it is not the checkpoint of a detector")
+    vocabulary = Vocabulary.empty(len(keys))
+    scaler = FeatureScaler.empty(len(vocabulary), run.job.data.scaler)
+    return make_trainer(run.trainer, run.job, vocabulary, scaler, folder=run.folder)
+
+
+def make_trainer(
+    cls: type[JobTrainer],
+    job: Job,
+    vocabulary: Vocabulary,
+    scaler: FeatureScaler,
+    *,
+    folder: Path | None = None,
+    resume: bool = False,
+) -> BaseTrainer:
+    """The job's trainer around an untrained detector.
+
+    ``folder`` is where the run lies now, if it was moved since; ``resume`` lets ``fit`` take up what the folder holds.
+    """
+    seed_everything(job.trainer.seed)
+    model = cls.build_model(job.model, vocabulary, scaler)
+    conf = job.model_dump(mode="json")
+    conf["trainer"]["load_weights"] = resume
+    if folder is not None:
+        conf["save_loc"] = str(folder)
+    return cls(model, rank=0, conf=conf)
+
+
+def window_scores(
+    trainer: BaseTrainer, store: GraphStore, rows: NDArray[np.int64], batch_size: int
+) -> tuple[NDArray[np.float64], float]:
+    """The score of each window in ``rows`` by the run's best weights, float64[n], and the windows scored a second."""
+    loader = PackedLoader(store, rows, batch_size=batch_size, device=str(trainer.device))
+    started = time.perf_counter()
+    parts = trainer.predict_on(
+        tqdm(loader, desc="scoring windows", unit="batch", leave=False, delay=2), ckpt_path=trainer.save_loc / BEST
+    )
+    seconds = time.perf_counter() - started
+    scores = torch.cat(parts).double().numpy() if parts else np.zeros(0)
+    return scores, len(scores) / max(seconds, 1e-9)
+
+
+def scores_frame(
+    store: GraphStore, rows: NDArray[np.int64], scores: NDArray[np.float64], captures: Sequence[Capture]
+) -> pl.DataFrame:
+    """The scores table (``credit_like.evaluation.scores.COLUMNS``) of the windows ``rows``, in their order."""
+    table = store.windows[rows]
+    vehicle_of = {capture.name: capture.vehicle for capture in captures}
+    capture = np.array(table.capture_names, object)[table.capture]
+    columns: dict[str, Any] = {
+        "split": np.array(table.split_names, object)[table.split],
+        "capture": capture,
+        "vehicle": [vehicle_of[name] for name in capture],
+        "family": np.array(table.families, object)[table.family],
+        "label": table.label,
+        "in_interval": table.in_interval,
+        "bus": table.bus,
+        "row_start": table.row_start,
+        "row_stop": table.row_stop,
+        "t_start": table.t_start,
+        "t_end": table.t_stop,
+        "score": scores,
+    }
+    return pl.DataFrame({name: pl.Series(name, columns[name], dtype=dtype) for name, dtype in COLUMNS.items()})

@@ -1,0 +1,54 @@
+"""What a verb tells the person at the terminal: the data in a few lines, the result in five."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from applications._data import Data
+
+
+def data_summary(data: Data) -> str:
+    """Captures, split policy, and the windows of each split by attack family."""
+    table = data.store.windows
+    frames = sum(len(capture.frames) for capture in data.captures)
+    captures = len(data.captures)
+    lines = [f"{captures} captures, {frames:,} frames -> {len(table):,} windows, split by {data.plan.policy}"]
+    for number, split in enumerate(table.split_names):
+        chosen = table[np.flatnonzero(table.split == number)]
+        attacks = {
+            name: int(((chosen.label == 1) & (chosen.family == index)).sum())
+            for index, name in enumerate(table.families)
+        }
+        listed = ", ".join(f"{name or 'attack'} {count:,}" for name, count in attacks.items() if count)
+        lines.append(f"  {split:<12} benign {int((chosen.label == 0).sum()):,}" + (f", {listed}" if listed else ""))
+    lines += [f"note: {note}" for note in data.plan.record.get("notes", [])]
+    return "\n".join(lines)
+
+
+def main_figures(metrics: Mapping[str, Any]) -> str:
+    """The five figures that the report opens with, over all test sets."""
+    overall = metrics["overall"]
+    if overall is None:
+        return "there is no test set, so there is nothing to judge the detector by"
+    windows, events = overall["windows"], overall["events"]
+    figures = {
+        "window AUROC": _figure(windows, "auroc", "{:.4f}"),
+        "F1, attack class": _figure(windows, "f1", "{:.4f}"),
+        "recall": _figure(windows, "recall", "{:.4f}"),
+        "false alarms an hour": _figure(windows, "false_alarms_per_hour", "{:.1f}"),
+        "attacks found": f"{events['found']} of {events['events']}",
+    }
+    lines = [f"  {name:<22}{text}" for name, text in figures.items()]
+    lines += [
+        f"  AUROC, {name:<15}{_figure(part['windows'], 'auroc', '{:.4f}')}"
+        for name, part in overall["families"].items()
+    ]
+    return "\n".join(lines)
+
+
+def _figure(figures: Mapping[str, Any], name: str, form: str) -> str:
+    value = figures[name]
+    return form.format(value) if value is not None else f"undefined: {figures['undefined'][name]}"

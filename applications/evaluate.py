@@ -1,0 +1,67 @@
+"""credit-like evaluate RUN: a trained detector -> scores.parquet, metrics.json and report.html of its test sets."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from applications._cli import parser, run
+from applications._data import Data, load_data, require_valid
+from applications._run import FACTS, METRICS, SCORES, Run, environment, open_run, read_json, to_json, write_text
+from applications._scoring import restored_trainer, scores_frame, window_scores
+from applications._summary import main_figures
+from applications.report import report_run
+from credit_like.config import UserError
+from credit_like.evaluation import Scores, control_scores, evaluate, traffic_groups, with_controls, write_scores
+from credit_like.graphs.plan import TRAIN
+
+
+def main(argv: list[str]) -> None:
+    made = parser(
+        "evaluate", "Score the validation and test windows of a run with its best checkpoint, and judge them."
+    )
+    made.add_argument("run", metavar="RUN", type=Path, help="a folder that `credit-like train` made")
+    made.add_argument("--trainer", metavar="module:Class", help="as given to train")
+    options = made.parse_args(argv)
+    evaluate_run(options.run, trainer=options.trainer)
+
+
+def evaluate_run(folder: Path, data: Data | None = None, trainer: str | None = None) -> dict[str, Any]:
+    """Judge the run in ``folder`` and write its report; returns the metrics.
+
+    ``data`` saves reading the logs again. Raises UserError when the folder is no run, when its best checkpoint does not
+    verify, when the logs are not those it was trained on, or when its split certificate is not valid.
+    """
+    run = open_run(folder, trainer)
+    require_valid(run.certificate)
+    data = data or load_data(run.job.data)
+    require_same_store(run, data)
+    detector, rows = restored_trainer(run), data.scored
+    score, rate = window_scores(detector, data.store, rows, run.job.loader.eval_batch_size)
+    frame = scores_frame(data.store, rows, score, data.captures)
+    frame = with_controls(frame, control_scores(data.store, data.windows(TRAIN), rows))
+    scores = Scores(frame, {capture.name: capture.intervals for capture in data.captures if capture.intervals})
+    metrics = evaluate(scores, run.job.evaluation, data.calibration_captures, traffic_groups(data.plan))
+    write_scores(run.folder / SCORES, scores.frame, scores.intervals)
+    write_text(run.folder / METRICS, to_json(metrics))
+    facts = read_json(run.folder / FACTS) if (run.folder / FACTS).is_file() else {"throughput": {}}
+    facts["environment"] = environment()
+    facts["throughput"]["windows scored a second"] = f"{rate:,.0f}"
+    write_text(run.folder / FACTS, to_json(facts))
+    path = report_run(run.folder, trainer)
+    print(f"{main_figures(metrics)}\nreport: {path}")
+    return metrics
+
+
+def require_same_store(run: Run, data: Data) -> None:
+    """Raises UserError when the windows at hand are not those that the run's certificate is about."""
+    if run.certificate["store"]["digest"] != data.store.digest:
+        raise UserError(
+            f"the logs at {run.job.data.path} give other windows than those this run was trained on: they changed, or "
+            "this version describes windows differently. Restore the logs, or train again"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

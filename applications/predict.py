@@ -1,0 +1,70 @@
+"""credit-like predict RUN LOG -o alarms.csv: score new, unlabelled logs with a trained detector."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from applications._cli import parser, run
+from applications._run import METRICS, open_run, read_json
+from applications._scoring import restored_trainer, scores_frame, window_scores
+from credit_like.can import read_dataset
+from credit_like.config import ConfigError, UserError
+from credit_like.evaluation.atomic import replacing
+from credit_like.graphs import GraphStore, Segment, SplitPlan
+from credit_like.graphs.plan import TEST
+
+COLUMNS = ("capture", "bus", "row_start", "row_stop", "t_start", "t_end", "score", "alarm")
+
+
+def main(argv: list[str]) -> None:
+    made = parser(
+        "predict",
+        "Score every window of new logs. The table has one row a window: capture, bus, rows, start and end (seconds\n"
+        "of the log's clock), score, and whether it alarms: score above the threshold of RUN/metrics.json.",
+    )
+    made.add_argument("run", metavar="RUN", type=Path, help="a folder that `credit-like train` made")
+    made.add_argument("log", metavar="LOG", type=Path, help="a log, or a folder of logs")
+    made.add_argument("-o", "--output", metavar="FILE", type=Path, required=True, help="alarms.csv or alarms.parquet")
+    made.add_argument("--trainer", metavar="module:Class", help="as given to train")
+    options = made.parse_args(argv)
+    table = predict_log(options.run, options.log, options.output, options.trainer)
+    alarms = int(table["alarm"].sum())
+    print(f"{table.height:,} windows of {table['capture'].n_unique()} captures, {alarms:,} alarms -> {options.output}")
+
+
+def predict_log(folder: Path, log: Path, output: Path, trainer: str | None = None) -> pl.DataFrame:
+    """Score ``log`` with the run in ``folder``, write the table to ``output`` and return it.
+
+    Labels, where the log has them, are not read. Frames of an incomplete last window are not scored. Raises
+    ConfigError for an output that is neither .csv nor .parquet, UserError when the run has no threshold yet, when
+    the log cannot be read, or when it is shorter than one window.
+    """
+    if output.suffix not in (".csv", ".parquet"):
+        raise ConfigError(f"--output must end in .csv or .parquet; got {output}")
+    run = open_run(folder, trainer)
+    threshold = read_json(run.folder / METRICS)["calibration"]["threshold"]
+    captures = read_dataset(log).captures
+    plan = SplitPlan(tuple(Segment(c.name, TEST, 0, len(c.frames)) for c in captures), "predict", ())
+    with tempfile.TemporaryDirectory(prefix="credit-like-") as scratch:
+        store = GraphStore.build(Path(scratch) / "store", captures, plan, run.job.data.window)
+        rows = np.arange(len(store))
+        if len(rows) == 0:
+            raise UserError(f"{log} has no window of {run.job.data.window.window} frames; it is too short to be scored")
+        score, _ = window_scores(restored_trainer(run), store, rows, run.job.loader.eval_batch_size)
+        table = scores_frame(store, rows, score, captures)
+    table = table.with_columns(alarm=pl.col("score") > threshold).select(COLUMNS)
+    with replacing(output) as temporary:
+        if output.suffix == ".csv":
+            table.write_csv(temporary)
+        else:
+            table.write_parquet(temporary)
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

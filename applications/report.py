@@ -1,0 +1,42 @@
+"""credit-like report RUN: write report.html anew from the files of a run; no logs and no checkpoint are needed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from applications._cli import parser, run
+from applications._run import CONFIG, FACTS, LOG, METRICS, REPORT, SCORES, open_run, read_json
+from credit_like.evaluation import read_scores, write_report
+from credit_like.graphs import check_certificate
+
+
+def main(argv: list[str]) -> None:
+    made = parser("report", "Write RUN/report.html from the run's metrics, scores, certificate and training log.")
+    made.add_argument("run", metavar="RUN", type=Path, help="a folder that `credit-like evaluate` has judged")
+    made.add_argument("--trainer", metavar="module:Class", help="as given to train")
+    options = made.parse_args(argv)
+    print(f"report: {report_run(options.run, options.trainer)}")
+
+
+def report_run(folder: Path, trainer: str | None = None) -> Path:
+    """Write the report of the run in ``folder``. Raises UserError when one of its files is missing or not whole."""
+    run = open_run(folder, trainer)
+    facts = read_json(run.folder / FACTS)
+    log = run.folder / LOG
+    return write_report(
+        run.folder / REPORT,
+        title=f"{run.folder.resolve().name}: {run.job.trainer.type} on {run.job.data.path.name}",
+        metrics=read_json(run.folder / METRICS),
+        scores=read_scores(run.folder / SCORES),
+        certificate=run.certificate,
+        problems=check_certificate(run.certificate),
+        config_text=(run.folder / CONFIG).read_text(encoding="utf-8"),
+        training_log=log if log.is_file() else None,
+        environment=facts["environment"],
+        throughput=facts["throughput"],
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,110 @@
+"""credit-like train CONF [key=value ...] [--resume] [--trainer module:Class]: logs -> a detector and its report."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import torch
+
+from applications._cli import add_conf, parse_conf, parser, run
+from applications._data import Data, certify, fit_inputs, load_data, require_both_classes
+from applications._job import Job, load_job
+from applications._registry import JobTrainer
+from applications._run import (
+    CONFIG,
+    FACTS,
+    environment,
+    require_free,
+    require_same_data,
+    require_same_job,
+    to_json,
+    write_run,
+    write_text,
+)
+from applications._scoring import make_trainer
+from applications._summary import data_summary
+from applications.evaluate import evaluate_run
+from credit_like.graphs import PackedLoader
+from credit_like.graphs.plan import TRAIN, VALIDATION
+from credit_like.training import BaseTrainer
+
+
+def main(argv: list[str]) -> None:
+    made = parser(
+        "train",
+        "Train a detector and judge it on held-out traffic. The run folder, save_loc, gets config.yml,\n"
+        "training_log.csv, checkpoints, tensorboard, certificate.json, scores.parquet, metrics.json and report.html.",
+    )
+    add_conf(made)
+    made.add_argument("--resume", action="store_true", help="go on with the run in save_loc")
+    made.add_argument(
+        "--trainer", metavar="module:Class", help="a BaseTrainer subclass of yours; its module is imported"
+    )
+    made.add_argument("--no-evaluate", action="store_true", help="train only; `credit-like evaluate RUN` does the rest")
+    options, source, overrides = parse_conf(made, argv)
+    job, cls = load_job(source, overrides, options.trainer)
+    data = train(job, cls, resume=options.resume)
+    if not options.no_evaluate:
+        evaluate_run(job.save_loc, data, trainer=options.trainer)
+
+
+def train(job: Job, cls: type[JobTrainer], *, resume: bool = False) -> Data:
+    """Run the job up to its last epoch; returns the data, so that an evaluation need not read it again.
+
+    Raises UserError when the run folder is taken, when a resume does not fit it, or when the data cannot be used;
+    KeyboardInterrupt, with how to go on, after Ctrl-C.
+    """
+    if resume:
+        require_same_job(job)
+    else:
+        require_free(job.save_loc)
+    data = load_data(job.data)
+    print(data_summary(data))
+    require_both_classes(data)
+    vocabulary, scaler = fit_inputs(data, job.data)
+    certificate = certify(data, vocabulary, scaler)
+    if resume:
+        require_same_data(job, certificate)
+    write_run(job, certificate)
+
+    trainer = make_trainer(cls, job, vocabulary, scaler, resume=resume)
+    device = str(trainer.device)
+    train_rows, valid_rows = data.windows(TRAIN), data.windows(VALIDATION)
+    train_loader = PackedLoader(
+        data.store, train_rows, job.loader.batch_size, shuffle=True, seed=job.trainer.seed, device=device
+    )
+    valid_loader = PackedLoader(data.store, valid_rows, job.loader.eval_batch_size, device=device)
+    counts = torch.tensor([len(data.windows(TRAIN, label)) for label in (0, 1)])
+    loss = cls.build_loss(job.trainer, counts)
+    optimizer = job.optimizer.build(trainer.model)
+    started = time.perf_counter()
+    try:
+        trainer.fit(
+            conf=trainer.conf,
+            train_loader=train_loader,
+            valid_loader=valid_loader,
+            optimizer=optimizer,
+            train_criterion=loss,
+            valid_criterion=loss,
+        )
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(f"go on with `credit-like train {job.save_loc / CONFIG} --resume`") from stop
+    seconds = time.perf_counter() - started
+    write_text(
+        job.save_loc / FACTS, to_json({"environment": environment(), "throughput": throughput(trainer, seconds)})
+    )
+    return data
+
+
+def throughput(trainer: BaseTrainer, seconds: float) -> dict[str, str]:
+    """How long this call of ``fit`` took, validation and checkpoints included."""
+    return {
+        "device": str(trainer.device),
+        "training time of the last call": f"{seconds:.1f} s",
+        "windows trained on, all calls": f"{trainer.step_state.samples_seen:,.0f}",
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
