@@ -271,6 +271,8 @@ class BatchLoop(SettingAttributes, ABC):
         self._phase = phase
         self._recorder.reset()
         self._weights = []
+        if phase == "train":
+            self.do_zero_grad()  # what an interrupted batch or the caller's own backward left is not this epoch's
 
     def _close_batches(self) -> None:
         """Close iterators that a ``break`` left open: autocast, the bar and the loader's workers go with them."""
@@ -282,5 +284,4 @@ class BatchLoop(SettingAttributes, ABC):
         self._outcome, self._resumed = None, None
         self._close_batches()
         self._group.close()
-        self.do_zero_grad()
         self._finite = FiniteWatch()
