@@ -32,7 +32,7 @@ from credit_like.training.precision import gradient_scaler
 from credit_like.training.preflight import preflight
 from credit_like.training.progress import epoch_line, say
 from credit_like.training.rng import epoch_seed, rng_kept, rng_state, seed_everything, set_epoch
-from credit_like.training.run_folder import BEST, RunFolder, run_folder_path
+from credit_like.training.run_folder import BEST, LOG, RunFolder, run_folder_path
 from credit_like.training.schedulers import build_scheduler, steps_each_batch
 from credit_like.training.settings import TrainerSettings
 from credit_like.training.stopping import Stopped, StopRequest
@@ -76,7 +76,7 @@ class BaseTrainer(BatchLoop):
         self.direction = self.training_metric_direction
         self.training_metric = self.training_metric or ("train_loss" if self.skip_validation else "valid_loss")
         self.patience = Patience(self.training_metric, self.direction, self.stopping_patience)
-        self.history = History(self.save_loc / "training_log.csv")
+        self.history = History(self.save_loc / LOG)
         self.valid_criterion = self.metrics = None
         self.rollout_probability = 0.0
         self._epoch_rng: dict[str, Any] = {}
@@ -249,6 +249,7 @@ class BaseTrainer(BatchLoop):
 
     def _open_run(self, cleanup: ExitStack, trial: Trial | bool) -> None:
         """Lock the folder, resume or refuse, open the loggers; ``cleanup`` undoes it all, whatever happens."""
+        self.history.path = self.save_loc / LOG
         if not isinstance(trial, bool):
             self.save_loc = trial_folder(run_folder_path(self.conf), trial)
             self.history.path = self.save_loc.parent / f"training_log_{trial.number}.csv"
