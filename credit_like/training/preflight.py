@@ -15,7 +15,6 @@ from torch import Tensor
 from credit_like.config import UserError
 from credit_like.training.dispatch import Dispatcher
 from credit_like.training.progress import say
-from credit_like.training.recorder import FiniteWatch
 from credit_like.training.rng import rng_kept
 
 if TYPE_CHECKING:
@@ -32,17 +31,16 @@ def preflight(trainer: BaseTrainer, loader: Any) -> None:
     Weights, optimizer, averaged weights, random numbers and the loader's own position are bit for bit as before.
     Raises DataLoadingHangError; too little memory is said, since an estimate is no proof.
     """
-    position = loader.state_dict() if hasattr(loader, "state_dict") else None
     with rng_kept():
-        batch = first_batch(loader, trainer.dataloader_timeout_s)
+        # A loader that keeps its position must not move, and loading an old one into it would skip batches.
+        probe = copy.copy(loader) if hasattr(loader, "state_dict") else loader
+        batch = first_batch(probe, trainer.dataloader_timeout_s)
         needed, free = estimated_bytes(trainer, loader, batch), free_host_bytes()
         if trainer.device.type == "cpu" and needed > free:
             say(f"preflight: training needs about {_gib(needed)}, and {_gib(free)} of memory are free")
         if trainer.device.type == "cuda":
             peak, total = peak_of_one_step(trainer, batch), torch.cuda.mem_get_info(trainer.device)[1]
             say(f"preflight: a step takes {_gib(peak)} of the GPU's {_gib(total)}")
-    if position is not None:
-        loader.load_state_dict(position)
 
 
 def first_batch(loader: Any, timeout: float) -> Any:
@@ -117,23 +115,24 @@ def undone(trainer: BaseTrainer) -> Iterator[None]:
     parts = [part for part in (trainer.optimizer, trainer.scheduler, trainer.scaler, trainer.ema) if part is not None]
     before = copy.deepcopy([part.state_dict() for part in parts])
     model, extra = copy.deepcopy(trainer.model.state_dict()), copy.deepcopy(trainer.extra_state())
-    counters = copy.copy(trainer.step_state)
+    counters, resumed, skipped = copy.copy(trainer.step_state), trainer._resumed, trainer._skipped_in_a_row
     hooks, loggers = trainer._hooks, trainer._loggers
     trainer._hooks, trainer._loggers = Dispatcher(()), []
     trainer._enter_phase("train")
+    trainer._passes = 1  # not the pass over the epoch's data: nothing is saved, stopped or resumed in it
     try:
         with rng_kept():
             yield
     finally:
         trainer._abandon_batches()
         trainer._hooks, trainer._loggers, trainer.step_state = hooks, loggers, counters
+        trainer._resumed, trainer._skipped_in_a_row = resumed, skipped
         trainer.model.load_state_dict(model)
         for part, state in zip(parts, before, strict=True):
             part.load_state_dict(state)
         trainer.load_extra_state(extra)
         trainer.optimizer.zero_grad(set_to_none=True)
-        trainer._group.close()
-        trainer._passes, trainer._finite = 0, FiniteWatch()
+        trainer._passes = 0
         trainer._enter_phase("none")
 
 

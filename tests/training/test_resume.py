@@ -18,8 +18,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from credit_like.training import Callback, CheckpointError, read_checkpoint
+from credit_like.training.checkpointing import snapshot
+from credit_like.training.preflight import peak_of_one_step
 from credit_like.training.stopping import Stopped
-from tests.training.toys import TRAIN, CursorLoader, Samples, Setup, ToyTrainer, batches_of, outcome, send
+from tests.training.toys import TRAIN, CursorLoader, Samples, Setup, ToyTrainer, batches_of, frozen, outcome, send
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 
@@ -198,6 +200,37 @@ def test_one_trainer_object_can_fit_again(again: bool, tmp_path: Path) -> None:
     if again:
         trainer.fit({}, setup.train_loader(), *arguments)  # nothing is left to do
     assert outcome(tmp_path) == undisturbed(setup)
+
+
+def test_a_loader_that_knows_its_position_can_be_fitted_again(tmp_path: Path) -> None:
+    """It still stands where the interrupted epoch left it; looking ahead must not make it go on from there."""
+    setup = Setup(loader="cursor")
+    trainer, loader = setup.trainer(tmp_path), setup.train_loader()
+    valid = DataLoader(Samples(12, 2, noise=True), 4, shuffle=True)
+    trainer.moment = at("train", 1, 4, accident)
+    arguments = (loader, valid, setup.build_optimizer(trainer.model), nn.MSELoss(), nn.MSELoss())
+    with pytest.raises(Accident):
+        trainer.fit({}, *arguments)
+    trainer.moment = None
+    trainer.fit({}, *arguments)
+    assert outcome(tmp_path) == undisturbed(setup)
+
+
+def test_a_measured_step_before_the_run_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What preflight does on a GPU: train on one batch, and undo it; on a resume in mid-epoch, too."""
+
+    def measure(trainer: Any, loader: Any) -> None:
+        before = frozen(snapshot(trainer, 0))
+        peak_of_one_step(trainer, next(iter(batches_of())))
+        assert frozen(snapshot(trainer, 0)) == before
+
+    setup = Setup(every_steps=1, accumulate=2, scheduler="linear-warmup-cosine", optimizer="adam", precision="16")
+    expected = undisturbed(setup)
+    monkeypatch.setattr("credit_like.training.base_trainer.preflight", measure)
+    for name in ("reset_peak_memory_stats", "max_memory_allocated"):
+        monkeypatch.setattr(torch.cuda, name, lambda device: 0)
+    interrupt_and_resume(setup, tmp_path, [("train", 0, 2, "sigterm"), ("train", 1, 3, "exception")])
+    assert outcome(tmp_path) == expected
 
 
 def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
