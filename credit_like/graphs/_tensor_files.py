@@ -71,8 +71,8 @@ def map_tensor(path: Path, mode: Literal["r", "c"] = "r") -> NDArray[Any]:
     return np.asarray(np.load(path, mmap_mode=mode, allow_pickle=False))
 
 
-def describes(entry: dict[str, Any], path: Path) -> str:
-    """What is wrong with the file by its manifest entry, judged by its size and header; "" where nothing is."""
+def fault_of(entry: dict[str, Any], path: Path) -> str:
+    """What is wrong with the file of a manifest entry, judged by its size and header; "" where nothing is."""
     try:
         size = path.stat().st_size
         if size != entry["bytes"]:

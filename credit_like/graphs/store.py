@@ -26,7 +26,7 @@ from credit_like.graphs._build import (
     store_facts,
     write_store,
 )
-from credit_like.graphs._tensor_files import describes, file_sha256, map_tensor
+from credit_like.graphs._tensor_files import fault_of, file_sha256, map_tensor
 from credit_like.graphs.plan import SplitPlan
 from credit_like.graphs.windows import WINDOW_DTYPE, WindowSettings, WindowTable, cut_windows
 
@@ -137,7 +137,7 @@ class GraphStore:
                 f"the graph store {folder} has schema {manifest.get('schema')}; this version reads {SCHEMA}. {remedy}"
             )
         try:
-            problems = [describes(manifest["files"][name], folder / name) for name in (*TENSORS.values(), WINDOWS)]
+            problems = [fault_of(manifest["files"][name], folder / name) for name in (*TENSORS.values(), WINDOWS)]
             if manifest["digest"] != manifest_digest(manifest):
                 problems.append(f"{MANIFEST} does not match its own digest")
         except (KeyError, TypeError) as error:
