@@ -73,7 +73,7 @@ class FrameTable:
     def __len__(self) -> int:
         return len(self.t)
 
-    def __getitem__(self, rows: slice | NDArray[np.bool_] | NDArray[np.integer]) -> FrameTable:  # type: ignore[type-arg]
+    def __getitem__(self, rows: slice | NDArray[np.bool_] | NDArray[np.integer]) -> FrameTable:
         """The same columns at ``rows`` (a slice, a mask or an index array); the names stay."""
         return replace(self, **{name: getattr(self, name)[rows] for name in _DTYPES})
 
@@ -116,7 +116,7 @@ class FrameTable:
     def empty(payload_width: int = 8) -> FrameTable:
         """A table of no frames."""
         columns = {k: np.zeros((0, payload_width) if k == "payload" else 0, d) for k, d in _DTYPES.items()}
-        return FrameTable(**columns)
+        return FrameTable(**columns)  # type: ignore[arg-type]
 
     @staticmethod
     def concatenate(tables: Sequence[FrameTable]) -> FrameTable:

@@ -43,5 +43,5 @@ def test_what_does_not_exist_is_refused() -> None:
         make_loss("hinge", COUNTS)
     with pytest.raises(ValueError, match=r"every class; got counts \[5, 0\]"):
         make_loss("weighted", torch.tensor([5, 0]))
-    with pytest.raises(ValueError, match="0, or at least 1; got 0.5"):
+    with pytest.raises(ValueError, match=r"0, or at least 1; got 0\.5"):
         ClassificationLoss(gamma=0.5)
