@@ -274,9 +274,9 @@ class BatchLoop(SettingAttributes, ABC):
         if phase == "train":
             self.do_zero_grad()  # what an interrupted batch or the caller's own backward left is not this epoch's
 
-    def _close_batches(self) -> None:
+    def _close_batches(self, keep: int = 0) -> None:
         """Close iterators that a ``break`` left open: autocast, the bar and the loader's workers go with them."""
-        while self._open_batches:
+        while len(self._open_batches) > keep:
             self._open_batches.pop().close()
 
     def _abandon_batches(self) -> None:

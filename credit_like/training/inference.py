@@ -57,12 +57,13 @@ def _deployed(trainer: BaseTrainer, ckpt_path: str | Path | None) -> Iterator[No
     if ckpt_path is not None:
         path = trainer.save_loc / BEST if ckpt_path == "best" else Path(ckpt_path)
         load_weights(path, trainer.model, trainer.device)
-    was_training = trainer.model.training
+    was_training, opened = trainer.model.training, len(trainer._open_batches)
     trainer.model.eval()
     try:
         with rng_kept(), torch.no_grad(), averaged:
             yield
     finally:
+        trainer._close_batches(opened)  # an exception may have left one open, and autocast with it
         trainer.model.train(was_training)
 
 
