@@ -120,30 +120,41 @@ def test_direction_and_features_of_edges_matter() -> None:
 def test_row_of_the_unknown_id_is_trained_and_used() -> None:
     encoder = LookupIds(num_ids=10, out_dim=4, unknown_rate=0.5)
     torch.manual_seed(0)
-    encoder(torch.full((200,), 3)).sum().backward()
+    encoder(torch.full((200,), 3), torch.arange(200) // 2, 100).sum().backward()
     gradient = encoder.embedding.weight.grad
     assert gradient is not None
     assert set(gradient.abs().sum(1).nonzero().flatten().tolist()) == {0, 3}
     encoder.eval()
-    assert torch.equal(encoder(torch.tensor([3, 0])), encoder.embedding.weight[[3, 0]])
+    assert torch.equal(encoder(torch.tensor([3, 0]), torch.tensor([0, 1]), 2), encoder.embedding.weight[[3, 0]])
+
+
+def test_ids_are_hidden_for_whole_graphs() -> None:
+    encoder = LookupIds(num_ids=10, out_dim=4, unknown_rate=0.3)
+    torch.manual_seed(0)
+    graphs = torch.arange(1000)
+    encoded = encoder(torch.tensor([3, 7]).repeat(1000), graphs.repeat_interleave(2), 1000).view(1000, 2, 4)
+    hidden = (encoded == encoder.embedding.weight[0]).all(dim=2)
+    assert torch.equal(hidden[:, 0], hidden[:, 1])
+    assert 0.25 < hidden[:, 0].float().mean() < 0.35
 
 
 def test_hash_tells_unseen_ids_apart_and_stays_the_same() -> None:
     torch.manual_seed(0)
     encoder = HashIds(out_dim=4, buckets=64, probes=2)
     keys = torch.tensor([0x000, 0x7FF, 0x123, (1 << 32) | 0x123, (1 << 32) | 0x1FFFFFFF])
-    rows = encoder(keys)
+    graph_of = torch.zeros(len(keys), dtype=torch.int64)
+    rows = encoder(keys, graph_of, 1)
     assert len({tuple(row.tolist()) for row in rows}) == len(keys)
     twin = HashIds(out_dim=4, buckets=64, probes=2)
     twin.load_state_dict(encoder.state_dict())
-    assert torch.equal(twin(keys), rows)
+    assert torch.equal(twin(keys, graph_of, 1), rows)
 
 
 def test_hash_spreads_ids_over_the_table() -> None:
     encoder = HashIds(out_dim=1, buckets=64, probes=1)
     with torch.no_grad():
         encoder.embedding.weight.copy_(torch.arange(64.0)[:, None])
-    buckets = encoder(torch.arange(2048)).long().flatten()
+    buckets = encoder(torch.arange(2048), torch.zeros(2048, dtype=torch.int64), 1).long().flatten()
     assert torch.bincount(buckets, minlength=64).max() < 3 * 2048 / 64
 
 
@@ -202,4 +213,4 @@ def test_detector_scales_and_encodes_raw_graphs(kind: str) -> None:
 def test_no_ids_means_no_columns() -> None:
     encoder = make_id_encoder("none", num_ids=5, out_dim=16, unknown_rate=0.1, buckets=4, probes=1)
     assert encoder.out_dim == 0
-    assert encoder(torch.tensor([1, 2])).shape == (2, 0)
+    assert encoder(torch.tensor([1, 2]), torch.tensor([0, 0]), 1).shape == (2, 0)

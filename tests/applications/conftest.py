@@ -1,0 +1,60 @@
+"""One small job on simulated drives, trained and judged once for all tests that look at what it left."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from applications.__main__ import main
+from credit_like.can import write_simulated_dataset
+
+#: A network and a schedule that train in a second; they come after ``gat`` on the command line.
+SMALL = (
+    "model.width=8",
+    "model.heads=2",
+    "model.fc=[8]",
+    "model.id_dim=4",
+    "trainer.epochs=2",
+    "trainer.use_tensorboard=false",
+    "loader.batch_size=64",
+    "optimizer.lr=1e-2",
+    "evaluation.bootstrap_rounds=100",
+)
+
+
+@pytest.fixture(scope="session")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five simulated drives, one of them attack-free; no two share traffic."""
+    folder = tmp_path_factory.mktemp("logs")
+    write_simulated_dataset(
+        folder, drives=5, seconds=14, attacks=("dos", "fuzzing", "suspension"), seed=3, progress=False
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where all jobs of the tests keep their graph stores, so that each is built once."""
+    return tmp_path_factory.mktemp("stores")
+
+
+@pytest.fixture(scope="session")
+def job(logs: Path, store: Path) -> list[str]:
+    """``gat`` and its overrides, all but ``save_loc``."""
+    return ["gat", f"data.path={logs}", f"data.store={store}", *SMALL]
+
+
+@pytest.fixture(scope="session")
+def finished(job: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was trained and judged; only to be read."""
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    assert main(["train", *job, f"save_loc={folder}", "trainer.use_tensorboard=true"]) == 0
+    return folder
+
+
+@pytest.fixture
+def run_folder(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run that a test may damage."""
+    return shutil.copytree(finished, tmp_path / "run")

@@ -1,0 +1,64 @@
+"""credit-like demo: the whole way, on simulated drives and on given logs; it replaces nothing but its own."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from applications import demo
+from applications.__main__ import main
+from credit_like.training import read_checkpoint
+from tests.applications.conftest import SMALL
+
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """``--quick``, but of seconds, and in an empty working folder."""
+    monkeypatch.setattr(demo, "QUICK", demo.Size(drives=5, seconds=14.0, overrides=SMALL))
+    monkeypatch.setattr(demo, "ATTACKS", ("dos", "fuzzing"))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_without_data_it_simulates_drives_and_replaces_its_own(tmp_path: Path, capsys: Output) -> None:
+    assert main(["demo", "--quick"]) == 0
+    shown = capsys.readouterr().out
+    for figure in ("window AUROC", "F1, attack class", "recall", "false alarms an hour", "attacks found"):
+        assert f"\n  {figure}" in shown
+    assert "report: runs/demo/report.html" in shown
+    first = read_checkpoint(tmp_path / "runs" / "demo" / "best_checkpoint.pt")["model"]
+    (tmp_path / "runs" / "demo" / "left_over").touch()
+    assert main(["demo", "--quick"]) == 0
+    assert not (tmp_path / "runs" / "demo" / "left_over").exists()
+    again = read_checkpoint(tmp_path / "runs" / "demo" / "best_checkpoint.pt")["model"]
+    assert all((first[name] == again[name]).all() for name in first)
+
+
+def test_on_given_logs_it_leaves_them_alone(logs: Path, tmp_path: Path, capsys: Output) -> None:
+    before = {path: path.stat().st_mtime_ns for path in logs.rglob("*")}
+    assert main(["demo", str(logs), "--quick", "--out", "runs/mine"]) == 0
+    assert "report: runs/mine/report.html" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in logs.rglob("*")} == before
+
+
+def test_it_never_replaces_what_is_not_its_own(tmp_path: Path, finished: Path, capsys: Output) -> None:
+    for name, kept in (("demo", finished), ("demo_logs", None)):
+        folder = tmp_path / "runs" / name
+        if kept:
+            shutil.copytree(kept, folder)
+        else:
+            shutil.rmtree(tmp_path / "runs")
+            folder.mkdir(parents=True)
+            (folder / "recorded.log").write_text("(1.0) can0 1A0#00\n")
+        before = sorted(path.name for path in folder.iterdir())
+        assert main(["demo", "--quick"]) == 1
+        assert f"{Path('runs') / name} holds" in capsys.readouterr().err
+        assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_missing_logs_are_named(capsys: Output) -> None:
+    assert main(["demo", "no/such/logs", "--quick"]) == 1
+    assert "there is no no/such/logs" in capsys.readouterr().err

@@ -1,0 +1,158 @@
+"""credit-like evaluate, report and predict: a finished run can be judged, shown and used, or says why not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from applications.__main__ import main
+from credit_like.can import FrameTable, read_dataset, write_candump
+from credit_like.evaluation import read_scores
+from credit_like.training import read_checkpoint, write_checkpoint
+
+Output = pytest.CaptureFixture[str]
+
+
+def test_judging_again_gives_the_same_figures(finished: Path, run_folder: Path, capsys: Output) -> None:
+    for name in ("metrics.json", "scores.parquet", "report.html"):
+        (run_folder / name).unlink()
+    assert main(["evaluate", str(run_folder)]) == 0
+    assert json.loads((run_folder / "metrics.json").read_text()) == json.loads((finished / "metrics.json").read_text())
+    assert read_scores(run_folder / "scores.parquet").frame.equals(read_scores(finished / "scores.parquet").frame)
+    shown = capsys.readouterr().out
+    for figure in ("window AUROC", "F1, attack class", "recall", "false alarms an hour", "attacks found"):
+        assert f"\n  {figure}" in shown or shown.startswith(f"  {figure}")
+    assert f"report: {run_folder / 'report.html'}" in shown
+
+
+def test_how_to_judge_may_be_changed_but_not_what_was_trained(run_folder: Path, capsys: Output) -> None:
+    assert main(["evaluate", str(run_folder), "evaluation.target_fpr=0.2"]) == 0
+    assert json.loads((run_folder / "metrics.json").read_text())["settings"]["target_fpr"] == 0.2
+    assert main(["evaluate", str(run_folder), "model.width=16"]) == 2
+    assert "'model.width=16' cannot be changed after training" in capsys.readouterr().err
+
+
+def test_the_report_needs_neither_logs_nor_checkpoints(run_folder: Path, capsys: Output) -> None:
+    for name in ("report.html", "best_checkpoint.pt", "checkpoint.pt"):
+        (run_folder / name).unlink()
+    assert main(["report", str(run_folder)]) == 0
+    assert "<h1>" in (run_folder / "report.html").read_text()
+    (run_folder / "metrics.json").unlink()
+    assert main(["report", str(run_folder)]) == 1
+    assert f"{run_folder / 'metrics.json'} is missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "report"])
+def test_a_folder_that_is_no_run(verb: str, tmp_path: Path, capsys: Output) -> None:
+    assert main([verb, str(tmp_path)]) == 1
+    assert capsys.readouterr().err == (
+        f"error: {tmp_path} is not a run folder (no config.yml); `credit-like train` makes one\n"
+    )
+
+
+def test_a_damaged_checkpoint_is_not_loaded(run_folder: Path, capsys: Output) -> None:
+    best = run_folder / "best_checkpoint.pt"
+    content = bytearray(best.read_bytes())
+    content[len(content) // 2] ^= 1
+    best.unlink()  # it may be a hard link of the latest checkpoint
+    best.write_bytes(content)
+    assert main(["evaluate", str(run_folder)]) == 1
+    assert f"{best} is damaged or was altered" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_something_else_is_not_loaded(run_folder: Path, capsys: Output) -> None:
+    best = run_folder / "best_checkpoint.pt"
+    state = read_checkpoint(best)
+    write_checkpoint(best, {**state, "model": {"weight": state["model"]["network.fc_layers.0.weight"]}})
+    assert main(["evaluate", str(run_folder)]) == 1
+    assert f"{best} holds no vocabulary: it is not the checkpoint of a detector" in capsys.readouterr().err
+    config = run_folder / "config.yml"
+    config.write_text(config.read_text().replace("width: 8", "width: 16"))
+    write_checkpoint(best, state)
+    assert main(["evaluate", str(run_folder)]) == 1
+    assert f"{best} is of another model" in capsys.readouterr().err
+
+
+def test_a_run_without_a_finished_epoch_cannot_be_judged(run_folder: Path, capsys: Output) -> None:
+    (run_folder / "best_checkpoint.pt").unlink()
+    assert main(["evaluate", str(run_folder)]) == 1
+    assert f"{run_folder} has no best_checkpoint.pt" in capsys.readouterr().err
+
+
+def test_a_certificate_that_was_touched_lets_no_figure_through(run_folder: Path, capsys: Output) -> None:
+    path = run_folder / "certificate.json"
+    certificate = json.loads(path.read_text())
+    certificate["rows"]["embargo"] += 1
+    path.write_text(json.dumps(certificate))
+    assert main(["evaluate", str(run_folder)]) == 1
+    output = capsys.readouterr()
+    assert "the split certificate is not valid" in output.err
+    assert "AUROC" not in output.out
+    assert main(["report", str(run_folder)]) == 0
+    assert "no test figure is printed" in (run_folder / "report.html").read_text()
+
+
+def test_logs_that_changed_since_training_are_refused(
+    run_folder: Path, logs: Path, tmp_path: Path, capsys: Output
+) -> None:
+    changed = shutil.copytree(logs, tmp_path / "changed")
+    sorted((changed / "drives").glob("drive-*"))[-1].unlink()
+    assert main(["evaluate", str(run_folder), f"data.path={changed}"]) == 1
+    assert f"the logs at {changed} give other windows than those this run was trained on" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def unlabelled(logs: Path, finished: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pl.DataFrame]:
+    """The first tested stretch of a capture as a candump without labels, and the scores that its windows have."""
+    tested = read_scores(finished / "scores.parquet").frame.filter(pl.col("split") == "test")
+    name = tested.group_by("capture").agg(pl.col("label").sum()).sort("label", "capture")["capture"][-1]
+    known = tested.filter(pl.col("capture") == name).sort("row_start")
+    known = known.filter(pl.col("row_start") - pl.col("row_start").first() == 100 * pl.int_range(pl.len()))
+    rows = slice(known["row_start"][0], known["row_stop"][-1])
+    frames = next(capture for capture in read_dataset(logs).captures if capture.name == name).frames[rows]
+    path = tmp_path_factory.mktemp("unlabelled") / "drive.log"
+    write_candump(replace(frames, label=np.full_like(frames.label, -1)), path)
+    return path, known.with_columns(pl.col("row_start", "row_stop") - rows.start)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_new_logs_get_the_scores_that_the_same_windows_had(
+    suffix: str, finished: Path, unlabelled: tuple[Path, pl.DataFrame], tmp_path: Path, capsys: Output
+) -> None:
+    log, known = unlabelled
+    output = tmp_path / f"alarms{suffix}"
+    assert main(["predict", str(finished), str(log), "-o", str(output)]) == 0
+    table = pl.read_csv(output) if suffix == ".csv" else pl.read_parquet(output)
+    both = known.join(table, on=["row_start", "row_stop"], how="inner", suffix="_predicted")
+    assert both.height == known.height > 5
+    np.testing.assert_allclose(both["score_predicted"], both["score"], atol=1e-4)
+    threshold = json.loads((finished / "metrics.json").read_text())["calibration"]["threshold"]
+    assert table["alarm"].to_list() == (table["score"] > threshold).to_list()
+    assert f"{int(table['alarm'].sum()):,} alarms -> {output}" in capsys.readouterr().out
+
+
+def test_what_cannot_be_predicted_says_why_and_writes_nothing(
+    run_folder: Path, unlabelled: tuple[Path, pl.DataFrame], tmp_path: Path, capsys: Output
+) -> None:
+    log, _ = unlabelled
+    output = tmp_path / "alarms.csv"
+    assert main(["predict", str(run_folder), str(log), "-o", str(tmp_path / "alarms.xlsx")]) == 2
+    assert "must end in .csv or .parquet" in capsys.readouterr().err
+    short = tmp_path / "short.log"
+    write_candump(FrameTable.concatenate([read_dataset(log).captures[0].frames[:60]]), short)
+    assert main(["predict", str(run_folder), str(short), "-o", str(output)]) == 1
+    assert "100" in capsys.readouterr().err
+    assert main(["predict", str(run_folder), str(tmp_path / "none.log"), "-o", str(output)]) == 1
+    assert "none.log" in capsys.readouterr().err
+    assert main(["predict", str(run_folder), str(log), "-o", str(tmp_path / "missing" / "alarms.csv")]) == 1
+    assert "cannot be written" in capsys.readouterr().err
+    (run_folder / "metrics.json").unlink()
+    assert main(["predict", str(run_folder), str(log), "-o", str(output)]) == 1
+    assert "metrics.json is missing" in capsys.readouterr().err
+    assert not output.exists()

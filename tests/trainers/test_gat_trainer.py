@@ -1,0 +1,111 @@
+"""GATTrainer: it learns, says what it validates, and refuses settings that make no network."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch_geometric.data import Batch, Data
+
+from credit_like.config import ConfigError
+from credit_like.graphs import FeatureScaler, ScalerSettings, Vocabulary
+from trainers import GATTrainer
+from trainers.gat import GATModelSettings, ranking
+
+KEYS = torch.tensor([0x100, 0x200, 0x300])
+MODEL = GATModelSettings(width=8, heads=2, fc=[8], id_dim=4, dropout=0.0)
+
+
+def window(seed: int, attack: bool) -> Data:
+    """Five nodes and eight edges; an attack lifts all features of one node."""
+    rng = torch.Generator().manual_seed(seed)
+    x = 0.1 * torch.randn(5, 36, generator=rng)
+    x[0] += 1.0 * attack
+    return Data(
+        x=x,
+        edge_index=torch.randint(0, 5, (2, 8), generator=rng),
+        edge_attr=torch.randn(8, 11, generator=rng),
+        y=torch.tensor([int(attack)]),
+        key=KEYS[torch.randint(0, 3, (5,), generator=rng)],
+    )
+
+
+def batches(labels: list[bool], seed: int, size: int = 16) -> list[Batch]:
+    windows = [window(1000 * seed + i, label) for i, label in enumerate(labels)]
+    return [Batch.from_data_list(windows[i : i + size]) for i in range(0, len(windows), size)]
+
+
+def make_trainer(folder: Path, **settings: Any) -> GATTrainer:
+    torch.manual_seed(0)
+    vocabulary = Vocabulary(KEYS)
+    scaler = FeatureScaler.empty(len(vocabulary), ScalerSettings())
+    for name, buffer in scaler.named_buffers():
+        buffer.fill_(10.0 if name == "clip" else float(name.endswith("scale")))
+    model = GATTrainer.build_model(MODEL, vocabulary, scaler)
+    conf = {"save_loc": str(folder), "trainer": {"epochs": 6, "log_every_n_steps": 1, **settings}}
+    return GATTrainer(model, rank=0, conf=conf)
+
+
+def fit(trainer: GATTrainer, train: list[Batch], valid: list[Batch]) -> dict[str, float]:
+    loss = GATTrainer.build_loss(trainer.settings, torch.tensor([32, 32]))
+    optimizer = torch.optim.AdamW(trainer.model.parameters(), lr=1e-2)
+    return trainer.fit(trainer.conf, train, valid, optimizer, loss, loss)
+
+
+MIXED = [i % 2 == 0 for i in range(64)]
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "weighted", "focal"])
+@pytest.mark.parametrize("use_ema", [False, True])
+def test_it_learns_to_tell_attacks(loss: str, use_ema: bool, tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, loss=loss, use_ema=use_ema)
+    valid = batches(MIXED, seed=2)
+    row = fit(trainer, batches(MIXED, seed=1), valid)
+    assert row["valid_auroc"] > 0.95
+    assert row["valid_auprc"] > 0.95
+    with open(tmp_path / "training_log.csv") as file:
+        log = list(csv.DictReader(file))
+    assert list(log[0]) == ["epoch", "train_loss", "valid_loss", "valid_auroc", "valid_auprc", "lr"]
+    assert float(log[-1]["train_loss"]) < float(log[0]["train_loss"])
+
+
+def test_its_predictions_are_attack_probabilities(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path)
+    valid = batches(MIXED, seed=2)
+    best = fit(trainer, batches(MIXED, seed=1), valid)
+    scores = torch.cat(trainer.predict_on(valid, ckpt_path="best"))
+    assert scores.shape == (64,)
+    assert bool(((scores >= 0) & (scores <= 1)).all())
+    assert ranking(scores, torch.cat([batch.y for batch in valid]))["auroc"] == pytest.approx(best["valid_auroc"])
+
+
+def test_the_training_metric_may_be_a_ranking(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, training_metric="valid_auprc", training_metric_direction="max")
+    row = fit(trainer, batches(MIXED, seed=1), batches(MIXED, seed=2))
+    assert row["valid_auprc"] == max(row["valid_auprc"] for row in trainer.history.rows)
+
+
+def test_ranking_of_one_class_is_undefined_and_no_error(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, epochs=1)
+    row = fit(trainer, batches(MIXED, seed=1), batches([False] * 32, seed=2))
+    assert math.isnan(row["valid_auroc"])
+    assert math.isnan(row["valid_auprc"])
+
+
+def test_averaged_passes_with_dropout_report_their_spread(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, epochs=1, ensemble_size=3)
+    trainer.model.network.dropout.p = 0.5
+    assert fit(trainer, batches(MIXED, seed=1), batches(MIXED, seed=2))["valid_std"] > 0
+
+
+def test_wrong_settings_are_refused_with_the_rule(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"focal_gama: unknown key \(did you mean 'focal_gamma'\?\)"):
+        make_trainer(tmp_path, focal_gama=3)
+    with pytest.raises(ValueError, match="width must be a multiple of heads; got width 10 and 4 heads"):
+        GATModelSettings(width=10)
+    with pytest.raises(ValueError, match="hash_buckets must be a power of two; got 1000"):
+        GATModelSettings(hash_buckets=1000)
