@@ -27,7 +27,7 @@ class JobTrainer(BaseTrainer):
 
     @classmethod
     def build_model(cls, settings: Any, vocabulary: Vocabulary, scaler: FeatureScaler) -> nn.Module:
-        """The untrained model that a ``model`` section describes, with ``vocabulary`` and ``scaler`` in its state dict."""
+        """The untrained model of a ``model`` section; ``vocabulary`` and ``scaler`` are in its state dict."""
         raise NotImplementedError
 
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 
 from applications._job import Job, load_job
 from applications._registry import JobTrainer
-from credit_like.config import UserError, dump_config
+from credit_like.config import ConfigError, UserError, dump_config
 from credit_like.evaluation.atomic import replacing
 
 CONFIG, CERTIFICATE, FACTS = "config.yml", "certificate.json", "run.json"
@@ -26,6 +27,9 @@ DEMO_MARK = ".made-by-demo"
 
 #: Settings that a resumed run may change: they say how long to train and what to keep, not what is learnt.
 FREE_ON_RESUME = ("epochs", "num_epoch", "stopping_patience", "save_every_epoch", "load_weights", "stop_after_epoch")
+
+#: Keys that `evaluate RUN key=value` may change, by how they begin.
+FREE_AFTER_TRAINING = ("data.path=", "data.store=", "loader.eval_batch_size=", "evaluation.")
 
 
 @dataclass(frozen=True)
@@ -87,16 +91,31 @@ def require_same_data(job: Job, certificate: dict[str, Any]) -> None:
 
 def write_run(job: Job, certificate: dict[str, Any]) -> None:
     """Write the resolved configuration and the certificate into the run folder."""
+    write_text(job.save_loc / CONFIG, dump_config(job))  # first: with it alone the run can be resumed
     write_text(job.save_loc / CERTIFICATE, to_json(certificate))
-    write_text(job.save_loc / CONFIG, dump_config(job))
+    forget_evaluation(job.save_loc)
 
 
-def open_run(folder: Path, trainer: str | None = None) -> Run:
-    """The run in ``folder``. Raises UserError when there is none, or its first files are not whole."""
+def forget_evaluation(folder: Path) -> None:
+    """Remove what an earlier evaluation left: it is not about the weights that come next."""
+    for name in (METRICS, REPORT, SCORES):
+        (folder / name).unlink(missing_ok=True)
+
+
+def open_run(folder: Path, trainer: str | None = None, overrides: Sequence[str] = ()) -> Run:
+    """The run in ``folder``. Raises UserError when there is none, or its first files are not whole.
+
+    ``overrides`` may say where the logs are now, and how to judge; what the detector was made with is settled.
+    """
+    for override in overrides:
+        if not override.startswith(FREE_AFTER_TRAINING):
+            raise ConfigError(
+                f"{override!r} cannot be changed after training; what can: {', '.join(FREE_AFTER_TRAINING)}..."
+            )
     folder = Path(folder)
     if not (folder / CONFIG).is_file():
         raise UserError(f"{folder} is not a run folder (no {CONFIG}); `credit-like train` makes one")
-    job, cls = load_job(folder / CONFIG, trainer=trainer)
+    job, cls = load_job(folder / CONFIG, list(overrides), trainer)
     return Run(folder, job, cls, read_json(folder / CERTIFICATE))
 
 

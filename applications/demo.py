@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from applications._cli import parser, run
@@ -15,8 +16,20 @@ from applications.train import train
 from credit_like.can import write_simulated_dataset
 from credit_like.config import UserError
 
-#: What --quick cuts: less than a minute on two cores, at some cost in the figures.
-QUICK = ("trainer.epochs=6", "evaluation.bootstrap_rounds=200")
+
+@dataclass(frozen=True)
+class Size:
+    """How much a demo does: simulated drives and the seconds of each, and what it overrides in the configuration."""
+
+    drives: int
+    seconds: float
+    overrides: tuple[str, ...]
+
+
+#: Two minutes on two cores.
+FULL = Size(drives=12, seconds=60.0, overrides=())
+#: Half a minute, at some cost in the figures.
+QUICK = Size(drives=8, seconds=40.0, overrides=("trainer.epochs=4", "evaluation.bootstrap_rounds=200"))
 
 #: Attack families of the simulated drives.
 ATTACKS = ("dos", "fuzzing", "spoofing", "replay", "suspension", "masquerade")
@@ -30,7 +43,7 @@ def main(argv: list[str]) -> None:
     )
     made.add_argument("data", nargs="?", metavar="FOLDER", type=Path, help="a folder of logs with labelled attacks")
     made.add_argument("--out", metavar="RUN", type=Path, help="run folder (default: runs/demo, or runs/demo_FOLDER)")
-    made.add_argument("--quick", action="store_true", help="less traffic and fewer epochs: less than a minute")
+    made.add_argument("--quick", action="store_true", help="less traffic and fewer epochs: half a minute")
     options = made.parse_args(argv)
     demo(options.data, options.out, quick=options.quick)
 
@@ -43,24 +56,22 @@ def demo(data: Path | None = None, out: Path | None = None, *, quick: bool = Fal
     """
     if data is not None and not data.exists():
         raise UserError(f"there is no {data}; name a log or a folder of logs, or nothing for simulated drives")
+    size = QUICK if quick else FULL
     out = out or Path("runs") / (f"demo_{data.resolve().stem}" if data else "demo")
     _make_own(out)
-    logs = data or _simulated_logs(out.with_name(f"{out.name}_logs"), quick=quick)
+    logs = data or _simulated_logs(out.with_name(f"{out.name}_logs"), size)
     changes = [f"data.path={json.dumps(str(logs))}", f"save_loc={json.dumps(str(out))}"]
-    job, cls = load_job("gat", [*changes, *(QUICK if quick else ())])
+    job, cls = load_job("gat", [*changes, *size.overrides])
     prepared = train(job, cls)
     evaluate_run(out, prepared)
     return out / REPORT
 
 
-def _simulated_logs(folder: Path, *, quick: bool) -> Path:
+def _simulated_logs(folder: Path, size: Size) -> Path:
     """Drives of a simulated car with attacks, as log files in ``folder``; the same ones each time."""
     _make_own(folder)
-    drives, seconds = (8, 40.0) if quick else (12, 60.0)
-    print(f"simulating {drives} drives of {seconds:g} s with attacks in {folder}")
-    write_simulated_dataset(
-        folder, vehicle="sedan", drives=drives, seconds=seconds, attacks=ATTACKS, seed=0, progress=True
-    )
+    print(f"simulating {size.drives} drives of {size.seconds:g} s with attacks in {folder}")
+    write_simulated_dataset(folder, drives=size.drives, seconds=size.seconds, attacks=ATTACKS)
     return folder
 
 

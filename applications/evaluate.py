@@ -1,14 +1,26 @@
-"""credit-like evaluate RUN: a trained detector -> scores.parquet, metrics.json and report.html of its test sets."""
+"""credit-like evaluate RUN [key=value ...]: a trained detector -> scores, metrics and report of its test sets."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from applications._cli import parser, run
 from applications._data import Data, load_data, require_valid
-from applications._run import FACTS, METRICS, SCORES, Run, environment, open_run, read_json, to_json, write_text
+from applications._run import (
+    FACTS,
+    METRICS,
+    SCORES,
+    Run,
+    environment,
+    forget_evaluation,
+    open_run,
+    read_json,
+    to_json,
+    write_text,
+)
 from applications._scoring import restored_trainer, scores_frame, window_scores
 from applications._summary import main_figures
 from applications.report import report_run
@@ -23,17 +35,20 @@ def main(argv: list[str]) -> None:
     )
     made.add_argument("run", metavar="RUN", type=Path, help="a folder that `credit-like train` made")
     made.add_argument("--trainer", metavar="module:Class", help="as given to train")
-    options = made.parse_args(argv)
-    evaluate_run(options.run, trainer=options.trainer)
+    made.add_argument("overrides", nargs="*", metavar="key=value", help="data.path, or anything of evaluation")
+    options = made.parse_intermixed_args(argv)
+    evaluate_run(options.run, trainer=options.trainer, overrides=options.overrides)
 
 
-def evaluate_run(folder: Path, data: Data | None = None, trainer: str | None = None) -> dict[str, Any]:
+def evaluate_run(
+    folder: Path, data: Data | None = None, trainer: str | None = None, overrides: Sequence[str] = ()
+) -> dict[str, Any]:
     """Judge the run in ``folder`` and write its report; returns the metrics.
 
     ``data`` saves reading the logs again. Raises UserError when the folder is no run, when its best checkpoint does not
     verify, when the logs are not those it was trained on, or when its split certificate is not valid.
     """
-    run = open_run(folder, trainer)
+    run = open_run(folder, trainer, overrides)
     require_valid(run.certificate)
     data = data or load_data(run.job.data)
     require_same_store(run, data)
@@ -43,6 +58,7 @@ def evaluate_run(folder: Path, data: Data | None = None, trainer: str | None = N
     frame = with_controls(frame, control_scores(data.store, data.windows(TRAIN), rows))
     scores = Scores(frame, {capture.name: capture.intervals for capture in data.captures if capture.intervals})
     metrics = evaluate(scores, run.job.evaluation, data.calibration_captures, traffic_groups(data.plan))
+    forget_evaluation(run.folder)
     write_scores(run.folder / SCORES, scores.frame, scores.intervals)
     write_text(run.folder / METRICS, to_json(metrics))
     facts = read_json(run.folder / FACTS) if (run.folder / FACTS).is_file() else {"throughput": {}}

@@ -31,7 +31,9 @@ class GATModelSettings(Settings):
         "lookup", description="how a node's arbitration id is encoded"
     )
     id_dim: int = Field(16, ge=1, description="width of the id encoding")
-    unknown_rate: float = Field(0.02, ge=0, lt=1, description="share of nodes whose id is hidden in training (lookup)")
+    unknown_rate: float = Field(
+        0.05, ge=0, lt=1, description="share of graphs whose ids are hidden in training (lookup)"
+    )
     hash_buckets: int = Field(1024, ge=2, description="rows of the hash table, a power of two (hash)")
     hash_probes: int = Field(2, ge=1, description="rows summed for one id (hash)")
     projection: int = Field(0, ge=0, description="width the input is projected to first; 0: not at all")

@@ -22,7 +22,7 @@ class GAT(nn.Module):
         node_features, edge_features: columns of ``x`` and ``edge_attr`` as the scaler gives them.
         id_encoder: ``lookup``, ``hash`` or ``none``; see ``credit_like.models.id_encoder``.
         id_dim: width of the id encoding.
-        unknown_rate: share of nodes whose id is hidden in training (``lookup``).
+        unknown_rate: share of graphs whose ids are hidden in training (``lookup``).
         hash_buckets, hash_probes: table size (a power of two) and rows summed for one id (``hash``).
         projection: width to which the input is projected first; 0 leaves it as it is.
         conv, layers, heads: kind, number and attention heads of the message-passing layers.
@@ -44,7 +44,7 @@ class GAT(nn.Module):
         edge_features: int,
         id_encoder: IdEncoderKind = "lookup",
         id_dim: int = 16,
-        unknown_rate: float = 0.02,
+        unknown_rate: float = 0.05,
         hash_buckets: int = 1024,
         hash_probes: int = 2,
         projection: int = 0,
@@ -103,11 +103,13 @@ class GAT(nn.Module):
         self, x: Tensor, ids: Tensor, edge_index: Tensor, edge_attr: Tensor, batch: Tensor, num_graphs: int
     ) -> Tensor:
         """The pooled embedding of each graph, float32[num_graphs, D]; arguments as in ``forward``."""
-        return self.pool(self.encode(x, ids, edge_index, edge_attr), batch, num_graphs)
+        return self.pool(self.encode(x, ids, edge_index, edge_attr, batch, num_graphs), batch, num_graphs)
 
-    def encode(self, x: Tensor, ids: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
-        """Node embeddings float32[N, jump.out_dim] after jumping knowledge."""
-        hidden = self.projection(torch.cat([x, self.id_encoder(ids)], dim=1))
+    def encode(
+        self, x: Tensor, ids: Tensor, edge_index: Tensor, edge_attr: Tensor, batch: Tensor, num_graphs: int
+    ) -> Tensor:
+        """Node embeddings float32[N, jump.out_dim] after jumping knowledge; arguments as in ``forward``."""
+        hidden = self.projection(torch.cat([x, self.id_encoder(ids, batch, num_graphs)], dim=1))
         outputs = []
         for conv, norm in zip(self.convs, self.norms, strict=True):
             hidden = self.dropout(functional.elu(norm(conv(hidden, edge_index, edge_attr))))

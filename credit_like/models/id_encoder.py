@@ -23,16 +23,19 @@ class IdEncoder(nn.Module):
         super().__init__()
         self.out_dim = out_dim
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """int64[N] -> float32[N, out_dim]."""
+    def forward(self, ids: Tensor, batch: Tensor, num_graphs: int) -> Tensor:
+        """int64[N], and the graph of each node, int64[N] -> float32[N, out_dim]."""
         raise NotImplementedError
 
 
 class LookupIds(IdEncoder):
     """One learnt row a known id, and row 0 for every unknown one.
 
-    In training each node is turned into an unknown one with probability ``unknown_rate``: without that, row 0 would
-    still hold its initial noise when the first unseen id arrives. ``num_ids`` counts row 0 too (``len(vocabulary)``).
+    In training a graph loses all its ids with probability ``unknown_rate``, as if it came from a vehicle never seen:
+    without that, row 0 would hold little but its initial noise when the first unseen id arrives. Whole graphs, because
+    a single unknown id among known ones is the mark of an injected frame: hiding ids one by one at a rate of 0.02 cost
+    0.008 of the AUROC of fuzzing on daga_v40 (0.992 after 1.000).
+    ``num_ids`` counts row 0 too (``len(vocabulary)``).
     """
 
     def __init__(self, num_ids: int, out_dim: int, unknown_rate: float) -> None:
@@ -44,9 +47,10 @@ class LookupIds(IdEncoder):
         self.unknown_rate = unknown_rate
         self.embedding = nn.Embedding(num_ids, out_dim)
 
-    def forward(self, ids: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, batch: Tensor, num_graphs: int) -> Tensor:
         if self.training and self.unknown_rate > 0.0:
-            ids = ids * (torch.rand(ids.shape, device=ids.device) >= self.unknown_rate)
+            shown = torch.rand(num_graphs, device=ids.device) >= self.unknown_rate
+            ids = ids * shown[batch]
         return self.embedding(ids)
 
 
@@ -74,7 +78,7 @@ class HashIds(IdEncoder):
         self.register_buffer("multipliers", multipliers)
         self.embedding = nn.Embedding(buckets, out_dim)
 
-    def forward(self, ids: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, batch: Tensor, num_graphs: int) -> Tensor:
         hashed = (ids[:, None] * self.multipliers) >> 32
         return self.embedding(hashed & (self.buckets - 1)).sum(dim=1)
 
@@ -85,7 +89,7 @@ class NoIds(IdEncoder):
     def __init__(self) -> None:
         super().__init__(0)
 
-    def forward(self, ids: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, batch: Tensor, num_graphs: int) -> Tensor:
         return torch.empty(len(ids), 0, device=ids.device)
 
 
