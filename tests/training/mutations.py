@@ -36,6 +36,7 @@ from credit_like.training.recorder import Recorder
 from tests.training import (
     test_checkpoint,
     test_ema,
+    test_ema_state,
     test_fit,
     test_inference,
     test_loggers,
@@ -43,6 +44,8 @@ from tests.training import (
     test_refusals,
     test_results,
     test_resume,
+    test_resume_state,
+    test_save_accidents,
     test_step,
 )
 
@@ -258,7 +261,8 @@ def integers_averaged(patch: pytest.MonkeyPatch) -> None:
 
 
 @noticed_by(
-    lambda folder, _: test_ema.test_a_state_dict_does_not_alias_the_shadow(), "a state dict aliases the live shadow"
+    lambda folder, _: test_ema_state.test_a_state_dict_does_not_alias_the_shadow(),
+    "a state dict aliases the live shadow",
 )
 def aliasing_state(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
@@ -270,7 +274,7 @@ def aliasing_state(patch: pytest.MonkeyPatch) -> None:
 
 
 @noticed_by(
-    lambda folder, patch: test_checkpoint.test_a_run_whose_disk_filled_can_be_resumed(folder),
+    lambda folder, patch: test_save_accidents.test_a_run_whose_disk_filled_can_be_resumed(folder),
     "a resume doubles rows of the log",
 )
 def appended_log(patch: pytest.MonkeyPatch) -> None:
@@ -298,7 +302,7 @@ def preflight_trains(patch: pytest.MonkeyPatch) -> None:
 
 
 @noticed_by(
-    lambda folder, _: test_checkpoint.test_a_kill_at_any_system_call_of_a_write_leaves_the_old_or_the_new(folder),
+    lambda folder, _: test_save_accidents.test_a_kill_at_any_system_call_of_a_write_leaves_the_old_or_the_new(folder),
     "checkpoint files are torn",
 )
 def torn_files(patch: pytest.MonkeyPatch) -> None:
@@ -318,7 +322,7 @@ def patience_lost(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Patience, "load_state_dict", lambda self, state: None)
 
 
-@noticed_by(lambda folder, _: test_resume.test_the_amp_scale_survives(folder), "the AMP scale is lost on resume")
+@noticed_by(lambda folder, _: test_resume_state.test_the_amp_scale_survives(folder), "the AMP scale is lost on resume")
 def scale_lost(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(torch.amp.GradScaler, "load_state_dict", lambda self, state: None)
 
@@ -345,7 +349,7 @@ def numbers_lost(patch: pytest.MonkeyPatch) -> None:
 
 
 @noticed_by(
-    lambda folder, _: test_checkpoint.test_a_damaged_latest_never_becomes_the_backup(folder),
+    lambda folder, _: test_save_accidents.test_a_damaged_latest_never_becomes_the_backup(folder),
     "a damaged checkpoint displaces the good backup",
 )
 def damaged_backup(patch: pytest.MonkeyPatch) -> None:

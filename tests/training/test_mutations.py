@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training import test_resume
+from tests.training.accidents import undisturbed
 from tests.training.mutations import MUTATIONS, Mutation
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
@@ -22,7 +22,7 @@ def test_the_defect_is_noticed(mutation: Mutation, tmp_path: Path) -> None:
         mutation.patch(patch)
         with pytest.raises((Exception, pytest.fail.Exception)):  # type: ignore[arg-type]
             mutation.check(tmp_path / "defective", patch)
-    test_resume.undisturbed.cache_clear()  # a run of the defective engine must not become a reference
+    undisturbed.cache_clear()  # a run of the defective engine must not become a reference
 
 
 def test_each_defect_is_there_once() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,6 +154,16 @@ class Setup:
             trainer.conf, self.train_loader(), valid, self.build_optimizer(trainer.model), nn.MSELoss(), nn.MSELoss()
         )
         return trainer
+
+
+def checkpoint_state(number: int, size: int = 200) -> dict[str, Any]:
+    """What might stand in a checkpoint, small, and different for each number."""
+    generator = torch.Generator().manual_seed(number)
+    return {
+        "epoch": number,
+        "model": OrderedDict(weight=torch.randn(size, generator=generator), bias=torch.randn(3, generator=generator)),
+        "rows": [{"epoch": number, "loss": 0.5}],
+    }
 
 
 def batches_of(size: int = 12, batch: int = 4, seed: int = 0) -> list[tuple[Tensor, Tensor]]:
