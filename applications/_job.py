@@ -34,7 +34,7 @@ class DataSettings(Settings):
 class OptimizerSettings(Settings):
     """AdamW (Loshchilov & Hutter 2019)."""
 
-    lr: float = Field(2e-3, gt=0, description="peak learning rate")
+    lr: float = Field(4e-3, gt=0, description="peak learning rate")
     weight_decay: float = Field(1e-4, ge=0, description="decoupled; of matrices, not of biases and norms")
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:

@@ -16,7 +16,7 @@ import torch
 from applications._job import Job, load_job
 from applications._registry import JobTrainer
 from credit_like.config import ConfigError, UserError, dump_config
-from credit_like.evaluation.atomic import replacing
+from credit_like.config.files import replacing
 
 CONFIG, CERTIFICATE, FACTS = "config.yml", "certificate.json", "run.json"
 SCORES, METRICS, LOG, REPORT = "scores.parquet", "metrics.json", "training_log.csv", "report.html"

@@ -14,7 +14,7 @@ from applications._run import METRICS, open_run, read_json
 from applications._scoring import restored_trainer, scores_frame, window_scores
 from credit_like.can import read_dataset
 from credit_like.config import ConfigError, UserError
-from credit_like.evaluation.atomic import replacing
+from credit_like.config.files import replacing
 from credit_like.graphs import GraphStore, Segment, SplitPlan
 from credit_like.graphs.plan import TEST
 

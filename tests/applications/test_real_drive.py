@@ -1,35 +1,22 @@
-"""The main job on a recorded drive: a flood is found in time blocks that the detector never saw."""
+"""The main job on a recorded drive with published attacks, in time blocks that the detector never saw."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-import pytest
-
 from applications.__main__ import main
 
 
-@pytest.fixture
-def flooded_drive(real_data: Path, tmp_path: Path) -> Path:
-    """The Volvo V40 drive of daga_v40: as it was recorded, and with a flood injected by its authors."""
-    folder = tmp_path / "logs"
-    for name in ("clean/V40_03.can.zip", "infected/DenialOfService/lowestID_V40_03.can.zip"):
-        log = folder / name
-        log.parent.mkdir(parents=True)
-        log.symlink_to((real_data / "daga_v40" / name).resolve())
-    return folder
-
-
-def test_a_flood_on_a_real_drive_is_found_in_unseen_time_blocks(flooded_drive: Path, tmp_path: Path) -> None:
+def test_attacks_on_a_real_drive_are_found_in_unseen_time_blocks(real_data: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    paths = [f"data.path={flooded_drive}", f"data.store={tmp_path / 'stores'}", f"save_loc={run}"]
-    quick = ["trainer.epochs=5", "trainer.use_tensorboard=false", "evaluation.bootstrap_rounds=100"]
+    paths = [f"data.path={real_data / 'daga_v40'}", f"data.store={tmp_path / 'stores'}", f"save_loc={run}"]
+    quick = ["trainer.epochs=4", "trainer.use_tensorboard=false", "model.width=32", "evaluation.bootstrap_rounds=100"]
     assert main(["train", "gat", *paths, *quick]) == 0
     certificate = json.loads((run / "certificate.json").read_text())
-    assert certificate["policy"] == "time_blocks"  # both files hold the same recorded traffic
+    assert certificate["policy"] == "time_blocks"  # all six files hold the same recorded traffic
     metrics = json.loads((run / "metrics.json").read_text())
-    flood = metrics["overall"]["families"]["dos"]["windows"]
-    assert flood["auroc"] > 0.99
-    assert flood["recall"] > 0.9
+    auroc = {name: part["windows"]["auroc"] for name, part in metrics["overall"]["families"].items()}
+    assert auroc["dos"] > 0.99
+    assert sum(auroc.values()) / len(auroc) > 0.98
     assert metrics["overall"]["windows"]["fpr"] < 0.05

@@ -1,0 +1,138 @@
+"""credit-like inject LOG --attack FAMILY --start S --seconds S -o LOG: a log -> the same log with an attack in it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from applications._cli import parser, run
+from applications._new_log import add_new_log, describe, new_log_format
+
+if TYPE_CHECKING:
+    from credit_like.can import AttackSpec, Capture
+
+_EPILOG = """families: dos, fuzzing, spoofing, replay, suspension, masquerade
+
+example:
+  credit-like inject drive.log --attack masquerade --id 0x1A0 --start 5 --seconds 3 -o attacked.csv"""
+
+#: What the settings of an attack are called on the command line, where that is not their own name.
+_OPTIONS = {"family": "attack", "ids": "id", "stop": "seconds"}
+
+
+def main(argv: list[str]) -> None:
+    """Write the log and say what the attack did; UserError for an attack that cannot be, or a log that is none."""
+    made = parser("inject", "Put an attack into a log, as the bus would have carried it.", _EPILOG)
+    made.add_argument("log", type=Path, metavar="LOG", help="the log; it stays as it is")
+    made.add_argument("--attack", required=True, metavar="FAMILY", help="one of the families below")
+    made.add_argument("--start", type=float, default=5.0, metavar="S", help="seconds from the first frame (default 5)")
+    made.add_argument("--seconds", type=float, default=3.0, metavar="S", help="length of the attack (default 3)")
+    made.add_argument(
+        "--id",
+        type=_id,
+        action="append",
+        default=[],
+        metavar="ID",
+        help="an id to attack in hexadecimal, 0x1A0 or 1A0; may be repeated (default: chosen by the seed)",
+    )
+    made.add_argument("--seed", type=int, default=0, metavar="N", help="of everything left to chance (default 0)")
+    made.add_argument("--period", type=float, metavar="S", help="seconds between two frames of dos, fuzzing, spoofing")
+    made.add_argument("--payload", metavar="HEX", help="what the attacker sends, in hexadecimal digits")
+    made.add_argument("--values", metavar="KIND", help="fixed, random or plausible payloads of spoofing, masquerade")
+    made.add_argument("--lag", type=float, metavar="S", help="replay: how much earlier the frames were recorded")
+    made.add_argument("--bus", type=int, metavar="N", help="the bus that is attacked (default 0)")
+    made.add_argument("--bitrate", type=int, metavar="N", help="bit/s of that bus (default 500000, or the vehicle's)")
+    made.add_argument("--read-as", metavar="NAME", help="the format of LOG, instead of recognising it")
+    add_new_log(made)
+    options = made.parse_args(argv)
+
+    from credit_like.can import VEHICLES, inject, resolve_attack, write_log
+
+    format = new_log_format(options)
+    attack = _attack(options)
+    capture = _read(options)
+    known = VEHICLES.get(capture.vehicle)
+    bitrate = options.bitrate or (known.bitrate if known else 500_000)
+    attack = resolve_attack(capture.frames, attack, options.seed)
+    frames, (interval,) = inject(capture.frames, attack, options.seed, bitrate=bitrate)
+
+    ids = " ".join(f"0x{id:03X}" for id in attack.ids) or "random ids"
+    targets = dict.fromkeys(capture.intervals, "") | {interval: ids}
+    intervals = tuple(sorted(targets, key=lambda attack: (attack.start, attack.stop)))
+    attacked = replace(capture, frames=frames, intervals=intervals)
+    files = write_log(
+        attacked, options.out, format, targets=[targets[one] for one in intervals], source=options.log.name
+    )
+    print(_effect(capture, attacked, attack, ids))
+    print(describe(files, format, attacks=len(intervals)))
+
+
+def _id(text: str) -> int:
+    """An arbitration id as logs write it: hexadecimal, with or without 0x."""
+    try:
+        return int(text, 16)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"an id is a hexadecimal number such as 0x1A0; got {text!r}") from None
+
+
+def _attack(options: argparse.Namespace) -> AttackSpec:
+    """The attack that the options describe; ConfigError names the option that is wrong."""
+    from pydantic import ValidationError
+
+    from credit_like.can import ATTACK_FAMILIES, AttackSpec
+    from credit_like.config import ConfigError, closest
+
+    if options.attack not in ATTACK_FAMILIES:
+        hint = closest(options.attack, ATTACK_FAMILIES)
+        raise ConfigError(
+            f"--attack: there is no attack family {options.attack!r}{hint}; choose from {', '.join(ATTACK_FAMILIES)}"
+        )
+    chosen = {name: getattr(options, name) for name in ("period", "payload", "values", "lag", "bus")}
+    try:
+        return AttackSpec(
+            family=options.attack,
+            start=options.start,
+            stop=options.start + options.seconds,
+            ids=tuple(options.id),
+            **{name: value for name, value in chosen.items() if value is not None},
+        )
+    except ValidationError as error:
+        problems = []
+        for problem in error.errors():
+            name = str(problem["loc"][0]) if problem["loc"] else "start, --seconds, --period"
+            problems.append(f"--{_OPTIONS.get(name, name)}: {problem['msg']}; got {problem['input']!r}")
+        raise ConfigError("\n".join(problems)) from None
+
+
+def _read(options: argparse.Namespace) -> Capture:
+    from credit_like.can import read_log
+    from credit_like.can.write_log import with_labels_beside
+    from credit_like.config import UserError
+
+    captures = read_log(options.log, options.read_as)
+    if len(captures) > 1:
+        names = ", ".join(capture.name for capture in captures)
+        raise UserError(f"{options.log} holds {len(captures)} captures ({names}); put each into a log of its own")
+    for defect in captures[0].source.defects:
+        print(f"note: {options.log}:{defect.line}: {defect.reason}")
+    return with_labels_beside(captures[0])
+
+
+def _effect(before: Capture, after: Capture, attack: AttackSpec, ids: str) -> str:
+    """What the attack did to the log, in one line."""
+    attacking = int((after.frames.label == 1).sum() - (before.frames.label == 1).sum())
+    missing = len(before.frames) - len(after.frames)
+    if attack.family == "masquerade":
+        effect = f"{attacking:,} frames rewritten"
+    elif attack.family == "suspension":
+        effect = f"{missing:,} frames taken out"
+    else:
+        effect = f"{attacking:,} frames added, {missing + attacking:,} of the vehicle's own lost to the bus"
+    return f"{attack.family} ({ids}) from {attack.start:g} s to {attack.stop:g} s: {effect}, {len(after.frames):,} now"
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,41 @@
+"""credit-like simulate -o LOG [--vehicle NAME] [--minutes M] [--seed N]: a simulated drive -> a log."""
+
+from __future__ import annotations
+
+import sys
+
+from applications._cli import parser, run
+from applications._new_log import add_new_log, describe, new_log_format
+
+_EXAMPLE = """example:
+  credit-like simulate --vehicle sedan --minutes 10 --seed 1 -o drive.log"""
+
+
+def main(argv: list[str]) -> None:
+    """Write the log and say what is in it; UserError for what cannot be simulated or written."""
+    made = parser("simulate", "Simulate a drive and write what a logger on its bus would have recorded.", _EXAMPLE)
+    made.add_argument("--vehicle", default="sedan", metavar="NAME", help="sedan, van or truck (default sedan)")
+    made.add_argument("--minutes", type=float, default=1.0, metavar="M", help="length of the drive (default 1)")
+    made.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, another drive (default 0)")
+    made.add_argument("--bitrate", type=int, metavar="N", help="bit/s of the bus (default the vehicle's own)")
+    add_new_log(made)
+    options = made.parse_args(argv)
+
+    from credit_like.can import VEHICLES, Capture, SourceFile, bus_load, simulate, write_log
+
+    format = new_log_format(options)
+    frames = simulate(options.vehicle, options.minutes * 60, options.seed, options.bitrate)
+    nowhere = SourceFile(path="", sha256="", format="", reason="simulated", frames=len(frames))
+    drive = Capture(options.out.name, frames, nowhere, vehicle=options.vehicle)
+    files = write_log(drive, options.out, format, source=f"simulated, seed {options.seed}")
+
+    load = bus_load(frames, options.bitrate or VEHICLES[options.vehicle].bitrate)
+    print(
+        f"{len(frames):,} frames of {len(set(frames.id.tolist()))} ids in {options.minutes:g} min of a simulated "
+        f"{options.vehicle}; bus load {load:.0%}"
+    )
+    print(describe(files, format, attacks=0))
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
