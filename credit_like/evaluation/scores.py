@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from credit_like.can.captures import AttackInterval
 from credit_like.config import UserError, closest
-from credit_like.evaluation.atomic import replacing
+from credit_like.config.files import replacing
 from credit_like.graphs.plan import VALIDATION, is_test
 
 #: Columns of every scores table, in order. ``score`` is higher for a more suspicious window.

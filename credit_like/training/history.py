@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from credit_like.config import ConfigError, UserError, closest
+from credit_like.config import ConfigError, closest
+from credit_like.config.files import replacing
 
 Row = dict[str, float]
 
@@ -79,13 +79,8 @@ class History:
         writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows({name: _shown(value) for name, value in row.items()} for row in rows)
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        try:
+        with replacing(self.path) as temporary:
             temporary.write_text(text.getvalue(), encoding="utf-8")
-            os.replace(temporary, self.path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise UserError(f"cannot write {self.path}: {error.strerror}; free some space, then resume") from error
 
 
 def ordered_columns(names: Sequence[str]) -> list[str]:

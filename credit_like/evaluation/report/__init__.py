@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from credit_like.evaluation.atomic import replacing
+from credit_like.config.files import replacing
 from credit_like.evaluation.report import certificate as certificate_view
 from credit_like.evaluation.report import sections
 from credit_like.evaluation.report.markup import Html, safe, tag

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from credit_like.config import UserError
+from credit_like.config.files import replacing
 from credit_like.training.callbacks.base import Callback
 
 
@@ -24,9 +24,8 @@ class MetricsJSONL(Callback):
     def start(self, samples: int, epoch: int) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         kept = [row for row in read_metrics_jsonl(self.path, torn_end=True) if row["epoch"] < epoch] if epoch else []
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        temporary.write_text("".join(_line(row) for row in kept), encoding="utf-8")
-        os.replace(temporary, self.path)
+        with replacing(self.path) as temporary:
+            temporary.write_text("".join(_line(row) for row in kept), encoding="utf-8")
 
     def log_batch(self, values: Mapping[str, float], samples: int) -> None:
         """Batch values are left to other loggers."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from credit_like.config import UserError
+from credit_like.config.errors import UserError
 
 
 @contextmanager
