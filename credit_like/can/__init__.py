@@ -14,7 +14,8 @@ from credit_like.can.readers import READERS, Reader
 from credit_like.can.simulated_dataset import write_simulated_dataset
 from credit_like.can.simulator import simulate
 from credit_like.can.vehicles import VEHICLES
-from credit_like.can.writers import WRITERS, write_candump, write_ctt_csv, write_hcrl_csv
+from credit_like.can.write_log import write_log
+from credit_like.can.writers import WRITERS, write_candump, write_crysys, write_ctt_csv, write_hcrl_csv
 
 __all__ = [
     "ATTACK_FAMILIES",
@@ -47,7 +48,9 @@ __all__ = [
     "resolve_attack",
     "simulate",
     "write_candump",
+    "write_crysys",
     "write_ctt_csv",
     "write_hcrl_csv",
+    "write_log",
     "write_simulated_dataset",
 ]

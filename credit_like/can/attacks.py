@@ -95,8 +95,10 @@ def resolve_attack(frames: FrameTable, attack: AttackSpec, seed: int) -> AttackS
 
     Raises:
         UserError: the burst leaves the capture or holds no frame of the bus, a target is absent or sends nothing that
-            could be attacked, or a replay would need frames from before the capture.
+            could be attacked, a replay would need frames from before the capture, or the seed is negative.
     """
+    if seed < 0:
+        raise UserError(f"The injector needs a seed of at least 0; got {seed}.")
     rng = np.random.default_rng([seed, 0])
     rows = _burst(frames, attack)
     if attack.family == "replay" and attack.lag > attack.start:

@@ -43,7 +43,8 @@ def inject(
         bitrate: bit/s of the attacked bus.
 
     Raises:
-        UserError: as ``resolve_attack``, and for a bit rate at which the capture would not fit on the bus.
+        UserError: as ``resolve_attack``, and for a bit rate below 1000, or at which the capture would not fit on the
+            bus.
         ValueError: for a table of several captures.
 
     Not supported: the bus errors that two nodes cause when they send one id with different payloads at the same moment;
@@ -51,6 +52,8 @@ def inject(
     """
     if len(np.unique(frames.capture)) > 1:
         raise ValueError("inject works on one capture; take the rows of one")
+    if bitrate < 1000:
+        raise UserError(f"The injector needs a bit rate of at least 1000; got {bitrate}.")
     attack = resolve_attack(frames, attack, seed)
     known = replace(frames, label=np.maximum(frames.label, np.int8(0)))
     names = known.attack_names

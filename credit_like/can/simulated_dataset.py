@@ -20,6 +20,7 @@ from credit_like.can.injector import inject
 from credit_like.can.metadata import INJECTION_METADATA
 from credit_like.can.simulator import simulate
 from credit_like.can.vehicles import VEHICLES
+from credit_like.can.write_log import metadata_entry
 from credit_like.can.writers import write_ctt_csv
 from credit_like.config import UserError, closest
 
@@ -143,27 +144,9 @@ def _attacked(
         targets.append(" ".join(f"0x{id:X}" for id in resolve_attack(frames, spec, seed).ids) or "XXX")
         frames, own = inject(frames, spec, seed, bitrate=bitrate)
         intervals += own
-    attack = int((frames.label == 1).sum())
-    entry: dict[str, Any] = {
-        "frames": len(frames),
-        "attack": attack,
-        "normal": len(frames) - attack,
-        "ids": len(np.unique(frames.id)),
-        "seconds": round(float(frames.t[-1]) - origin, 2),
-    }
+    entry = metadata_entry(frames, intervals, targets)
     if intervals:
-        families = [interval.family for interval in intervals]
-        entry |= {
-            "type": families[0] if len(set(families)) == 1 else "mixed",
-            "types": families,
-            # A microsecond on either side, because the log's times are rounded to that.
-            "injection_interval": [
-                [round(interval.start - origin - 1e-6, 6), round(interval.stop - origin + 1e-6, 6)]
-                for interval in intervals
-            ],
-            "injection_id": targets,
-            "normal_frames_missing": len(benign) - (len(frames) - attack),
-        }
+        entry["normal_frames_missing"] = len(benign) - entry["normal"]
     return frames, entry
 
 

@@ -25,6 +25,9 @@ _HAND_OVER = 15e-6
 #: Mean seconds between two visits of a diagnostic tester, and how many questions it asks.
 _TESTER_EVERY, _TESTER_QUESTIONS = 20.0, (10, 60)
 
+#: Seconds. A drive is made in memory, about 150 MB a million frames: 5 GB for the longest.
+_LONGEST = 6 * 3600.0
+
 #: (release times, payloads, message), not yet arbitrated.
 _Releases = tuple[NDArray[np.float64], NDArray[np.uint8], Message]
 
@@ -102,12 +105,12 @@ def simulate(
 
     Args:
         vehicle: a name in ``VEHICLES``, or a plan of your own.
-        seconds: length of the recording.
+        seconds: length of the recording, up to 6 hours.
         seed: not negative.
         bitrate: bit/s; the vehicle's own where left out.
 
     Raises:
-        UserError: for an unknown vehicle, or a length, seed or bit rate that is not positive.
+        UserError: for an unknown vehicle, or a length, seed or bit rate out of range.
 
     Not supported: several buses, FD frames, error frames, a bus that starts up or falls asleep.
     """
@@ -120,8 +123,13 @@ def simulate(
         vehicle = VEHICLES[vehicle]
     rate = vehicle.bitrate if bitrate is None else bitrate
     for name, value, least in (("seconds", seconds, 0.1), ("seed", seed, 0), ("bitrate", rate, 1000)):
-        if not least <= value < float("inf"):
+        if not value >= least:
             raise UserError(f"The simulator needs {name} of at least {least}; got {value}.")
+    if seconds > _LONGEST:
+        raise UserError(
+            f"A drive is simulated as a whole in memory and lasts {_LONGEST / 3600:g} hours at most; got "
+            f"{seconds / 3600:g}. Simulate several drives with different seeds."
+        )
     # The name is mixed in, so that two vehicles of one seed do not drive alike.
     streams = np.random.default_rng([seed, zlib.crc32(vehicle.name.encode())]).spawn(2 + len(vehicle.ecus))
     road = drive(vehicle.chassis, seconds, streams[0])

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
-import os
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from credit_like.can._whole_file import whole_file
 from credit_like.can.frames import ERROR, EXTENDED, FD, REMOTE, FrameTable
 from credit_like.config import UserError
 
@@ -62,22 +58,40 @@ def write_hcrl_csv(frames: FrameTable, path: str | Path) -> None:
     _write(frames, Path(path), b"", _hcrl_lines)
 
 
+def write_crysys(frames: FrameTable, path: str | Path) -> None:
+    """Write ``candump -L`` lines with the two label columns of the CrySyS data set: changed by the attack (``1`` or
+    ``False``), shifted in time (always ``False``).
+
+    Whatever ``write_candump`` can hold, with its labels. Raises as that does, and UserError for frames without a label.
+    """
+    _require("candump with CrySyS labels", {"frames without a label": (frames.label < 0).any()})
+    _write(frames, Path(path), b"", _crysys_lines)
+
+
 #: The formats that can be written, by the name that their reader has.
 WRITERS: dict[str, Callable[[FrameTable, str | Path], None]] = {
     "candump": write_candump,
     "can_train_and_test": write_ctt_csv,
     "hcrl_csv": write_hcrl_csv,
+    "crysys": write_crysys,
 }
+
+#: Those whose lines have a place for the label.
+LABELLED = ("can_train_and_test", "hcrl_csv", "crysys")
 
 
 def _require_plain(frames: FrameTable, title: str) -> None:
-    problems = {
+    problems: dict[str, object] = {
         "several buses": len(np.unique(frames.bus)) > 1,
         "remote frames": (frames.flags & REMOTE).any(),
         "error frames": (frames.flags & ERROR).any(),
         "CAN FD frames": (frames.flags & FD).any() or (frames.length > 8).any(),
         "frames without a label": (frames.label < 0).any(),
     }
+    _require(title, problems)
+
+
+def _require(title: str, problems: Mapping[str, object]) -> None:
     found = [name for name, present in problems.items() if present]
     if found:
         raise UserError(f"{title} cannot hold {' and '.join(found)}; write candump instead, or leave those frames out.")
@@ -90,36 +104,12 @@ def _write(frames: FrameTable, path: Path, header: bytes, lines: Callable[[Frame
         raise UserError(f"{path}: a log cannot hold the time {frames.t[0]:g} s; shift the frames' times to 0 or later.")
     if path.suffix.lower() in _OTHER_PACKINGS:
         raise UserError(f"{path}: logs are written plain or with gzip, not as {path.suffix}; end the name in .gz.")
-    with _replacing(path) as file:
+    with whole_file(path) as file:
         file.write(header)
         for first in range(0, len(frames), _ROWS):
             # Columns that a line does not have are zero bytes, which no text holds.
             matrix = np.concatenate(lines(frames[first : first + _ROWS]), axis=1)
             file.write(matrix[matrix != 0].tobytes())
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file beside ``path`` that takes its place when the block ends well, and is removed when it does not."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with open(temporary, "wb") as raw:
-            if path.suffix.lower() == ".gz":
-                # No name and no time inside: the same frames make the same file.
-                with gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed:
-                    yield packed  # type: ignore[misc]
-            else:
-                yield raw
-            raw.flush()
-            os.fsync(raw.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written: {error.strerror or error}. "
-            "Check that its folder exists, that it may be written to and that the disk has space left."
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _candump_lines(frames: FrameTable) -> list[_Bytes]:
@@ -139,6 +129,15 @@ def _candump_lines(frames: FrameTable) -> list[_Bytes]:
         _only(_decimal(frames.length.astype(np.int64), 1, padded=True), remote & (frames.length > 0)),
         _payload(frames, b"", ~remote, _UPPER),
         _text(b"\n", n),
+    ]
+
+
+def _crysys_lines(frames: FrameTable) -> list[_Bytes]:
+    attack = frames.label == 1
+    return [
+        *_candump_lines(frames)[:-1],
+        _only(_text(b" 1\tFalse\n", len(frames)), attack),
+        _only(_text(b" False\tFalse\n", len(frames)), ~attack),
     ]
 
 

@@ -15,7 +15,7 @@ from credit_like.can import writers
 from credit_like.can.frames import ERROR, EXTENDED, FD, REMOTE, FrameTable
 from credit_like.can.read import read_log
 from credit_like.can.readers import READERS
-from credit_like.can.writers import WRITERS, write_candump, write_ctt_csv, write_hcrl_csv
+from credit_like.can.writers import WRITERS, write_candump, write_crysys, write_ctt_csv, write_hcrl_csv
 from credit_like.config import UserError
 
 
@@ -132,10 +132,14 @@ def any_frames(draw: st.DrawFn, plain: bool) -> FrameTable:
 
 
 @given(frames=any_frames(plain=False))
-def test_candump_keeps_everything_but_labels(tmp_path_factory: pytest.TempPathFactory, frames: FrameTable) -> None:
+def test_candump_keeps_everything_and_labels_in_columns_of_their_own(
+    tmp_path_factory: pytest.TempPathFactory, frames: FrameTable
+) -> None:
     path = tmp_path_factory.mktemp("candump") / "any.log"
     write_candump(frames, path)
     assert_same(read_log(path)[0].frames, frames, "id", "flags", "bus", "length", "payload")
+    write_crysys(frames, path)
+    assert_same(read_log(path)[0].frames, frames)
 
 
 @given(frames=any_frames(plain=True), name=st.sampled_from(["can_train_and_test", "hcrl_csv"]))
@@ -190,6 +194,8 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
         write_candump(PLAIN, tmp_path / "x.zip")
     with pytest.raises(UserError, match=r"cannot hold the time -1 s"):
         write_candump(replace(PLAIN, t=PLAIN.t - 1), tmp_path / "x.log")
+    with pytest.raises(UserError, match="CrySyS labels cannot hold frames without a label; write candump instead"):
+        write_crysys(replace(PLAIN, label=PLAIN.label - 1), tmp_path / "x.log")
     two = replace(PLAIN, capture=np.array([0, 0, 1, 1, 1], np.int32), capture_names=("a", "b"))
     with pytest.raises(ValueError, match="one capture"):
         write_candump(two, tmp_path / "x.log")

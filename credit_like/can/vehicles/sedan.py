@@ -31,7 +31,7 @@ _ENGINE = Ecu(
         Message(
             0x0C9, 10, 8, (Signal("pedal", 8, 8, 2.5), Signal("throttle", 24, 8, 2.5, 0, 0.3), Constant(32, 8, 0x7F))
         ),
-        Message(0x1A1, 20, 8, (Signal("load", 0, 8, 2.55), Signal("manifold", 8, 8, 1, 0, 0.4), Counter(60))),
+        Message(0x1A0, 20, 8, (Signal("load", 0, 8, 2.55), Signal("manifold", 8, 8, 1, 0, 0.4), Counter(60))),
         Message(0x1A9, 20, 8, (Signal("fuel_rate", 0, 16, 30), Constant(24, 16, 0x0FFF), Signal("cruise", 63, 1))),
         Message(0x1B3, 20, 8, (Signal("cruise", 0, 1), Signal("speed", 8, 8), Constant(16, 8, 0xFE), Checksum(56))),
         Message(

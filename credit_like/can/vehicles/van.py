@@ -51,7 +51,7 @@ _CHASSIS = Ecu(
             (Signal("pressure", 0, 8, 4), Signal("braking", 8, 8, 3), Constant(16, 16, 0xF00F), Counter(60)),
         ),
         Message(
-            0x1A0,
+            0x1A4,
             25,
             8,
             (Signal("speed", 0, 16, 10, little=True), Signal("yaw", 16, 16, 50, 32768, 1, True), Counter(60)),
