@@ -16,6 +16,7 @@ def data_summary(data: Data) -> str:
     frames = sum(len(capture.frames) for capture in data.captures)
     captures = len(data.captures)
     lines = [f"{captures} captures, {frames:,} frames -> {len(table):,} windows, split by {data.plan.policy}"]
+    width = max(len(split) for split in table.split_names)
     for number, split in enumerate(table.split_names):
         chosen = table[np.flatnonzero(table.split == number)]
         attacks = {
@@ -23,7 +24,7 @@ def data_summary(data: Data) -> str:
             for index, name in enumerate(table.families)
         }
         listed = ", ".join(f"{name or 'attack'} {count:,}" for name, count in attacks.items() if count)
-        lines.append(f"  {split:<12} benign {int((chosen.label == 0).sum()):,}" + (f", {listed}" if listed else ""))
+        lines.append(f"  {split:<{width}}  benign {int((chosen.label == 0).sum()):,}" + (f", {listed}" if listed else ""))
     lines += [f"note: {note}" for note in data.plan.record.get("notes", [])]
     return "\n".join(lines)
 
@@ -41,12 +42,10 @@ def main_figures(metrics: Mapping[str, Any]) -> str:
         "false alarms an hour": _figure(windows, "false_alarms_per_hour", "{:.1f}"),
         "attacks found": f"{events['found']} of {events['events']}",
     }
-    lines = [f"  {name:<22}{text}" for name, text in figures.items()]
-    lines += [
-        f"  AUROC, {name:<15}{_figure(part['windows'], 'auroc', '{:.4f}')}"
-        for name, part in overall["families"].items()
-    ]
-    return "\n".join(lines)
+    for name, part in overall["families"].items():
+        figures[f"AUROC, {name}"] = _figure(part["windows"], "auroc", "{:.4f}")
+    width = max(len(name) for name in figures)
+    return "\n".join(f"  {name:<{width}}  {text}" for name, text in figures.items())
 
 
 def _figure(figures: Mapping[str, Any], name: str, form: str) -> str:
