@@ -94,9 +94,8 @@ class RunFolder:
                 duplicate(temporary, digest, self.path / f"checkpoint_epoch_{epoch_copy:04d}.pt")
             if backup and self._latest_digest is not None:
                 duplicate(latest, self._latest_digest, self.path / BACKUP)
-            replace(
-                latest, (temporary, digest)
-            )  # last: a run killed before it resumes behind, and writes the rest again
+            # Last: a run that is killed before this resumes one save behind, and writes all of the above again.
+            replace(latest, (temporary, digest))
         finally:
             temporary.unlink(missing_ok=True)
         self._latest_digest = digest

@@ -53,7 +53,7 @@ def live(folder: Path, life: int, kill_at: int | None, setup: Setup) -> None:
     os.fsync = lambda descriptor: None  # durable or not, a kill leaves the page cache alone
     for name in CALLS:
         setattr(os, name, counted(getattr(os, name)))
-    setup.fit(folder, lambda *_: event(), use_tensorboard=True, save_every_epoch=True)
+    setup.fit(folder, lambda *_: event(), use_tensorboard=True, save_top_k=2)
 
 
 def main(folder: Path, kills: int, seed: int, how: str) -> None:
