@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from credit_like.can._compiled import compiled
 from credit_like.can.frames import ERROR, EXTENDED, FD, REMOTE, FrameTable
 
 #: Bits after the checksum that are never stuffed: its delimiter, 2 of acknowledgement, 7 of end, 3 of interframe space.
@@ -15,7 +15,7 @@ _ERROR_BITS = 17
 _CRC15 = 0x4599
 
 
-@njit(cache=True)
+@compiled
 def _header(stream, identifier, flags, length):
     """Write the bits from start of frame to the length code into ``stream``; returns how many."""
     n = 1
@@ -52,7 +52,7 @@ def _header(stream, identifier, flags, length):
     return n
 
 
-@njit(cache=True)
+@compiled
 def _stuff_bits(stream, n):
     """How many bits the sender inserts before the nth: one of opposite value after every five equal ones it sent."""
     stuffed = 0
@@ -71,7 +71,7 @@ def _stuff_bits(stream, n):
     return stuffed, run
 
 
-@njit(cache=True)
+@compiled
 def _count_bits(identifier, flags, length, payload):
     bits = np.empty(len(identifier), np.int32)
     stream = np.empty(600, np.uint8)
@@ -142,7 +142,7 @@ def bus_load(frames: FrameTable, bitrate: int) -> float:
     return float(frame_bits(frames).sum()) / bitrate / seconds if seconds > 0 else 0.0
 
 
-@njit(cache=True)
+@compiled
 def _serve(ready, alone_end, duration, rank, mailbox, deadline, free, settle):
     n = len(ready)
     end = np.full(n, np.nan)

@@ -7,10 +7,10 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from numba import njit
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
+from credit_like.can._compiled import compiled
 from credit_like.config import UserError
 from credit_like.graphs._build import TENSORS
 from credit_like.graphs._tensor_files import map_tensor
@@ -166,7 +166,7 @@ def gather_compiled(packed: PackedGraphs, graphs: Tensor, nodes: int, edges: int
     return made
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _copy_graphs(
     graphs, node_ptr, edge_ptr, x, key, pairs, edge_attr, to_ptr, to_edge_ptr, to_x, to_key, to_index, to_attr, to_batch
 ):

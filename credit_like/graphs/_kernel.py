@@ -13,8 +13,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from credit_like.can._compiled import compiled
 from credit_like.can.frames import ERROR, EXTENDED, REMOTE
 
 #: Bits for a frame's index in its window. A sort key is (33 bits of node key, index) or (destination, source, index),
@@ -30,7 +30,7 @@ _RUN = 12
 _LOG = np.concatenate([np.zeros(1), np.log(np.arange(1.0, 8 * 255 + 1))])
 
 
-@njit(cache=True)
+@compiled
 def _sort(values, spare, n):
     """Sort ``values[:n]`` ascending: insertion in short runs, then merges that leave ordered neighbours alone."""
     for low in range(0, n, _RUN):
@@ -65,7 +65,7 @@ def _sort(values, spare, n):
         width *= 2
 
 
-@njit(cache=True)
+@compiled
 def _group(id, flags, start, window, order, spare, node, first):
     """Group the window's frames by key. Returns the number of nodes, which ascend by key.
 
@@ -90,7 +90,7 @@ def _group(id, flags, start, window, order, spare, node, first):
     return nodes
 
 
-@njit(cache=True)
+@compiled
 def _connect(order, window, node, pairs, spare, begin):
     """Merge equal transitions. Returns the number of edges, which ascend by destination, then by source.
 
@@ -116,7 +116,7 @@ def _connect(order, window, node, pairs, spare, begin):
     return edges
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def count_windows(begin, end, id, flags, starts, window, nodes, edges):
     """Set ``nodes[w]`` and ``edges[w]``, the sizes of the graph, of the windows ``begin <= w < end``."""
     order = np.empty(window, np.int64)
@@ -129,7 +129,7 @@ def count_windows(begin, end, id, flags, starts, window, nodes, edges):
         edges[w] = _connect(order, window, node, pairs, spare, first)
 
 
-@njit(cache=True)
+@compiled
 def _payload_features(frame, size, payload, n, x):
     """Set the features of one id's payloads, rows ``frame[:n]`` of ``size[:n]`` bytes: 0..23, 25..27, 30 and 35."""
     longest = 0
@@ -193,7 +193,7 @@ def _payload_features(frame, size, payload, n, x):
         x[30] = changes / (n - 1)
 
 
-@njit(cache=True)
+@compiled
 def _timing_features(frame, t, n, half, x):
     """Set the features of one id's times, rows ``frame[:n]``; the second half begins at ``half``: 24, 29, 31 and 32."""
     early = 0
@@ -211,7 +211,7 @@ def _timing_features(frame, t, n, half, x):
         x[32] = math.sqrt(square / (n - 1))
 
 
-@njit(cache=True)
+@compiled
 def _edge_features(pairs, begin, edges, start, t, flags, length, payload, edge_index, edge_attr):
     """Set the ends and the features 0..8 and 10 of every edge of a window."""
     for e in range(edges):
@@ -234,7 +234,7 @@ def _edge_features(pairs, begin, edges, start, t, flags, length, payload, edge_i
             edge_attr[e, 1 + k] = total / count if count > 0 else 0.0
 
 
-@njit(cache=True)
+@compiled
 def _graph_features(nodes, edges, edge_index, edge_attr, into, reach, neighbour, mark, triangles, x):
     """Set what depends on the shape of a window's graph: node features 28, 33 and 34, edge feature 9."""
     into[: nodes + 1] = 0
@@ -295,7 +295,7 @@ def _graph_features(nodes, edges, edge_index, edge_attr, into, reach, neighbour,
             x[v, 28] = 2.0 * triangles[v] / (degree * (degree - 1.0))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def fill_windows(
     begin, end, t, id, flags, length, payload, starts, window, node_ptr, edge_ptr, x, key, edge_index, edge_attr
 ):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from credit_like.can.readers._compile import compiled
+from credit_like.can._compiled import compiled_parser
 from credit_like.can.readers._numbers import CR, LF, SPACE, TAB
 
 #: Longer lines are cut here on reading, and refused; it bounds memory on a file without line ends.
@@ -87,7 +87,7 @@ def _lines_of(block: bytes, number: int, terminated: bool = True) -> tuple[Lines
     return Lines(text, start, stop, numbers, np.flatnonzero(too_long), terminated), number + len(kept)
 
 
-@compiled
+@compiled_parser
 def _trim(text, start, stop):
     """Moves every stop back over blanks and the carriage return."""
     for line in range(len(start)):

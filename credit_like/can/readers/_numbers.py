@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from credit_like.can._compiled import compiled_parser
 from credit_like.can.frames import EXTENDED
-from credit_like.can.readers._compile import compiled
 from credit_like.can.readers._rows import BAD_PAYLOAD, DLC_DISAGREES, GOOD, PAYLOAD_TOO_LONG
 
 SPACE, TAB, CR, LF, COMMA = 32, 9, 13, 10, 44
@@ -30,7 +30,7 @@ _EXACT = 2**53
 _MAX_DIGITS = 18
 
 
-@compiled
+@compiled_parser
 def skip(text, i, stop, byte):
     """The position after all ``byte`` from ``i`` on."""
     while i < stop and text[i] == byte:
@@ -38,7 +38,7 @@ def skip(text, i, stop, byte):
     return i
 
 
-@compiled
+@compiled_parser
 def quotient(mantissa, power):
     """``mantissa / 10**power`` rounded once to float64, for ``0 <= mantissa < 10**18``.
 
@@ -65,7 +65,7 @@ def quotient(mantissa, power):
     return result + (((high - product) - error) + low) / scale
 
 
-@compiled
+@compiled_parser
 def read_seconds(text, i, stop, shift):
     """``(value / 10**shift, position after it)`` of a decimal such as ``1678840552.415482`` or ``9e-06``.
 
@@ -120,7 +120,7 @@ def read_seconds(text, i, stop, shift):
     return value, i
 
 
-@compiled
+@compiled_parser
 def read_hex(text, i, stop):
     """``(value, digits, position after them)`` of a hexadecimal number; reading ends after nine digits."""
     value = np.int64(0)
@@ -134,7 +134,7 @@ def read_hex(text, i, stop):
     return value, i - first, i
 
 
-@compiled
+@compiled_parser
 def id_flags(value, digits):
     """Flags of an id written without a fixed width: EXTENDED above 0x7FF or in eight digits; -1: no id."""
     if digits == 0 or digits > 8 or value > 0x1FFFFFFF:
@@ -142,7 +142,7 @@ def id_flags(value, digits):
     return EXTENDED if digits == 8 or value > 0x7FF else 0
 
 
-@compiled
+@compiled_parser
 def read_byte(text, i, stop):
     """The byte of the two hexadecimal digits at ``i``, or -1."""
     if i + 2 > stop:
@@ -154,7 +154,7 @@ def read_byte(text, i, stop):
     return np.int64(high) * 16 + low
 
 
-@compiled
+@compiled_parser
 def read_payload(text, i, stop, most, payload, row):
     """``(code, bytes, position after them)``: all bytes that stand at ``i`` without separators, ``most`` at most."""
     count = 0
@@ -170,7 +170,7 @@ def read_payload(text, i, stop, most, payload, row):
     return GOOD, count, i
 
 
-@compiled
+@compiled_parser
 def read_bytes(text, i, stop, count, separator, payload, row):
     """``(code, position after them)``: ``count`` bytes, each after one ``separator`` (or several, of spaces)."""
     for k in range(count):
@@ -187,7 +187,7 @@ def read_bytes(text, i, stop, count, separator, payload, row):
     return GOOD, i
 
 
-@compiled
+@compiled_parser
 def read_word(text, i, stop, word):
     """The position after ``word`` (bytes), or -1 where the text does not go on with it."""
     if stop - i < len(word):
@@ -198,7 +198,7 @@ def read_word(text, i, stop, word):
     return i + len(word)
 
 
-@compiled
+@compiled_parser
 def read_truth(text, i, stop):
     """1 or 0 for the token ``text[i:stop]`` = 1, 0, True, TRUE, False, FALSE; -1 for everything else."""
     n = stop - i
@@ -211,7 +211,7 @@ def read_truth(text, i, stop):
     return -1
 
 
-@compiled
+@compiled_parser
 def is_word(text, i, stop):
     """Whether ``text[i:stop]`` is one word of letters, digits and ``_``, such as a label may be."""
     while i < stop and _is_word_byte(text[i]):
@@ -219,12 +219,12 @@ def is_word(text, i, stop):
     return i == stop
 
 
-@compiled
+@compiled_parser
 def _is_word_byte(byte):
     return 48 <= byte <= 57 or 65 <= byte <= 90 or 97 <= byte <= 122 or byte == 95
 
 
-@compiled
+@compiled_parser
 def read_hex_digit(text, i):
     """The value of one hexadecimal digit, or 255."""
     return _HEX[text[i]]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from credit_like.can._compiled import compiled_parser
 from credit_like.can.readers._base import Reader
-from credit_like.can.readers._compile import compiled
 from credit_like.can.readers._lines import Lines
 from credit_like.can.readers._numbers import COMMA, id_flags, is_word, read_hex, read_payload, read_seconds
 from credit_like.can.readers._rows import BAD_ID, BAD_LABEL, BAD_TIME, GOOD, MISSING_FIELD, TRAILING_TEXT, Rows
@@ -32,13 +32,13 @@ class CanTrainAndTestReader(Reader):
         _parse(lines.text, lines.start, lines.stop, rows)
 
 
-@compiled
+@compiled_parser
 def _parse(text, start, stop, rows):
     for row in range(len(start)):
         rows.code[row] = _parse_line(text, start[row], stop[row], rows, row)
 
 
-@compiled
+@compiled_parser
 def _parse_line(text, i, stop, rows, row):
     rows.t[row], i = read_seconds(text, i, stop, 0)
     if i < 0:

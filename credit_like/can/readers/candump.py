@@ -6,9 +6,9 @@ import re
 
 import numpy as np
 
+from credit_like.can._compiled import compiled_parser
 from credit_like.can.frames import ERROR, EXTENDED, FD, REMOTE
 from credit_like.can.readers._base import Reader
-from credit_like.can.readers._compile import compiled
 from credit_like.can.readers._lines import Lines
 from credit_like.can.readers._numbers import SPACE, TAB, is_word, read_hex, read_payload, read_seconds, read_truth, skip
 from credit_like.can.readers._rows import (
@@ -69,13 +69,13 @@ class CandumpReader(Reader):
         return [name.tobytes().rstrip(b"\0").decode("ascii") for name in self._names[: self._count[0]]]
 
 
-@compiled
+@compiled_parser
 def _parse(text, start, stop, labelled, names, count, rows):
     for row in range(len(start)):
         rows.code[row] = _parse_line(text, start[row], stop[row], labelled, names, count, rows, row)
 
 
-@compiled
+@compiled_parser
 def _parse_line(text, i, stop, labelled, names, count, rows, row):
     if text[i] != 40:  # (
         return MISSING_FIELD
@@ -111,7 +111,7 @@ def _parse_line(text, i, stop, labelled, names, count, rows, row):
     return GOOD
 
 
-@compiled
+@compiled_parser
 def _parse_id(text, i, stop, rows, row):
     """``(code, position of the data, bytes it may have)``; fills id and flags."""
     value, digits, i = read_hex(text, i, stop)
@@ -150,7 +150,7 @@ def _parse_id(text, i, stop, rows, row):
     return GOOD, i, most
 
 
-@compiled
+@compiled_parser
 def _parse_direction(text, i, stop):
     """Nothing, or the letter R or T after one space."""
     if i == stop or (i + 2 == stop and text[i] == SPACE and (text[i + 1] == 82 or text[i + 1] == 84)):
@@ -158,7 +158,7 @@ def _parse_direction(text, i, stop):
     return TRAILING_TEXT
 
 
-@compiled
+@compiled_parser
 def _parse_labels(text, i, stop, rows, row):
     """Two truth values after blanks: the frame was changed by the attacker, and it was shifted in time."""
     first, first_stop = _next_word(text, i, stop)
@@ -175,7 +175,7 @@ def _parse_labels(text, i, stop, rows, row):
     return GOOD
 
 
-@compiled
+@compiled_parser
 def _next_word(text, i, stop):
     """``(start, stop)`` of what follows the blanks at ``i``, up to the next blank."""
     while i < stop and (text[i] == SPACE or text[i] == TAB):
@@ -186,12 +186,12 @@ def _next_word(text, i, stop):
     return first, i
 
 
-@compiled
+@compiled_parser
 def _is_name_byte(byte):
     return 48 <= byte <= 57 or 65 <= byte <= 90 or 97 <= byte <= 122 or byte == 45 or byte == 46 or byte == 95
 
 
-@compiled
+@compiled_parser
 def _bus(text, i, stop, names, count):
     """The number of the interface ``text[i:stop]`` by first appearance, entered where it is new; -1: no room."""
     size = stop - i

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from credit_like.can._compiled import compiled_parser
 from credit_like.can.readers._base import Reader
-from credit_like.can.readers._compile import compiled
 from credit_like.can.readers._lines import Lines
 from credit_like.can.readers._numbers import (
     COMMA,
@@ -64,13 +64,13 @@ class DagaReader(Reader):
         return match[1] if match else ""
 
 
-@compiled
+@compiled_parser
 def _parse(text, start, stop, rows):
     for row in range(len(start)):
         rows.code[row] = _parse_line(text, start[row], stop[row], rows, row)
 
 
-@compiled
+@compiled_parser
 def _parse_line(text, i, stop, rows, row):
     rows.t[row], i = read_seconds(text, i, stop, 0)
     if i < 0:
@@ -108,7 +108,7 @@ def _parse_line(text, i, stop, rows, row):
     return GOOD
 
 
-@compiled
+@compiled_parser
 def _parse_payload(text, i, stop, bits, rows, row):
     """``(code, position of the label)``: ``,hex,binary,`` as one number of ``bits``, right-aligned."""
     if i >= stop or text[i] != COMMA:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from credit_like.can._compiled import compiled_parser
 from credit_like.can.frames import REMOTE, FrameTable
 from credit_like.can.metadata import Declared
 from credit_like.can.readers._base import Reader
-from credit_like.can.readers._compile import compiled
 from credit_like.can.readers._lines import Lines
 from credit_like.can.readers._numbers import (
     COMMA,
@@ -82,13 +82,13 @@ class HcrlTextReader(Reader):
         return replace(frames, label=np.zeros(len(frames), np.int8))
 
 
-@compiled
+@compiled_parser
 def _parse_csv(text, start, stop, rows):
     for row in range(len(start)):
         rows.code[row] = _parse_csv_line(text, start[row], stop[row], rows, row)
 
 
-@compiled
+@compiled_parser
 def _parse_csv_line(text, i, stop, rows, row):
     rows.t[row], i = read_seconds(text, i, stop, 0)
     if i < 0:
@@ -120,13 +120,13 @@ def _parse_csv_line(text, i, stop, rows, row):
     return GOOD
 
 
-@compiled
+@compiled_parser
 def _parse_text(text, start, stop, rows):
     for row in range(len(start)):
         rows.code[row] = _parse_text_line(text, start[row], stop[row], rows, row)
 
 
-@compiled
+@compiled_parser
 def _parse_text_line(text, i, stop, rows, row):
     i = read_word(text, i, stop, b"Timestamp: ")
     if i < 0:

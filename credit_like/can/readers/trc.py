@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
+from credit_like.can._compiled import compiled_parser
 from credit_like.can.frames import ERROR, EXTENDED, REMOTE
 from credit_like.can.readers._base import Reader
-from credit_like.can.readers._compile import compiled
 from credit_like.can.readers._lines import Lines
 from credit_like.can.readers._numbers import SPACE, read_bytes, read_hex, read_seconds, read_word, skip
 from credit_like.can.readers._rows import (
@@ -50,13 +50,13 @@ class TrcReader(Reader):
         _parse(lines.text, lines.start, lines.stop, rows)
 
 
-@compiled
+@compiled_parser
 def _parse(text, start, stop, rows):
     for row in range(len(start)):
         rows.code[row] = _parse_line(text, start[row], stop[row], rows, row)
 
 
-@compiled
+@compiled_parser
 def _parse_line(text, i, stop, rows, row):
     if text[i] == 59:  # ;
         return COMMENT
@@ -100,7 +100,7 @@ def _parse_line(text, i, stop, rows, row):
     return GOOD
 
 
-@compiled
+@compiled_parser
 def _parse_type(text, i, stop):
     """``(flags, position after the type)``; minus a code in place of the flags where the line is no frame."""
     after = max(read_word(text, i, stop, b"Rx "), read_word(text, i, stop, b"Tx "))
