@@ -1,4 +1,4 @@
-"""credit-like simulate -o LOG [--vehicle NAME] [--minutes M] [--seed N]: a simulated drive -> a log."""
+"""credit-like simulate -o LOG [--vehicle NAME] [--minutes M] [--seed N] [--logger NAME]: a simulated drive -> a log."""
 
 from __future__ import annotations
 
@@ -18,13 +18,19 @@ def main(argv: list[str]) -> None:
     made.add_argument("--minutes", type=float, default=1.0, metavar="M", help="length of the drive (default 1)")
     made.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, another drive (default 0)")
     made.add_argument("--bitrate", type=int, metavar="N", help="bit/s of the bus (default the vehicle's own)")
+    made.add_argument(
+        "--logger",
+        default="ideal",
+        metavar="NAME",
+        help="whose clock errors the times have: ideal (none, the default), adapter, pcan, interrupt or polled",
+    )
     add_new_log(made)
     options = made.parse_args(argv)
 
     from credit_like.can import VEHICLES, Capture, SourceFile, bus_load, simulate, write_log
 
     format = new_log_format(options)
-    frames = simulate(options.vehicle, options.minutes * 60, options.seed, options.bitrate)
+    frames = simulate(options.vehicle, options.minutes * 60, options.seed, options.bitrate, options.logger)
     nowhere = SourceFile(path="", sha256="", format="", reason="simulated", frames=len(frames))
     drive = Capture(options.out.name, frames, nowhere, vehicle=options.vehicle)
     files = write_log(drive, options.out, format, source=f"simulated, seed {options.seed}")

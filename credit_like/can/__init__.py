@@ -9,6 +9,7 @@ from credit_like.can.families import FAMILIES, attack_family
 from credit_like.can.frames import COLUMNS, ERROR, EXTENDED, FD, REMOTE, FrameTable
 from credit_like.can.injector import inject
 from credit_like.can.intervals import intervals_from_labels
+from credit_like.can.logger import LOGGERS, Logger, record
 from credit_like.can.read import read_log
 from credit_like.can.readers import READERS, Reader
 from credit_like.can.simulated_dataset import write_simulated_dataset
@@ -24,6 +25,7 @@ __all__ = [
     "EXTENDED",
     "FAMILIES",
     "FD",
+    "LOGGERS",
     "READERS",
     "REMOTE",
     "VEHICLES",
@@ -35,6 +37,7 @@ __all__ = [
     "Defect",
     "FrameTable",
     "LogError",
+    "Logger",
     "Reader",
     "SourceFile",
     "UnknownFormatError",
@@ -45,6 +48,7 @@ __all__ = [
     "intervals_from_labels",
     "read_dataset",
     "read_log",
+    "record",
     "resolve_attack",
     "simulate",
     "write_candump",

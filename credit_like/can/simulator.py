@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from credit_like.can.arbitration import arbitrate, frame_bits, priority
 from credit_like.can.frames import EXTENDED, FrameTable
+from credit_like.can.logger import Logger, record
 from credit_like.can.vehicles import VEHICLES, Vehicle
 from credit_like.can.vehicles.drive import STEP, Road, drive
 from credit_like.can.vehicles.encoding import encode
@@ -94,23 +95,28 @@ def _as_frames(releases: list[_Releases], extended: bool) -> FrameTable:
 
 
 def simulate(
-    vehicle: str | Vehicle = "sedan", seconds: float = 60.0, seed: int = 0, bitrate: int | None = None
+    vehicle: str | Vehicle = "sedan",
+    seconds: float = 60.0,
+    seed: int = 0,
+    bitrate: int | None = None,
+    logger: str | Logger = "ideal",
 ) -> FrameTable:
     """The frames of one simulated drive, times from 0 to ``seconds``, all labelled 0 (normal).
 
     The same arguments give the same frames; another seed gives another drive of the same vehicle: other traffic, other
     phases, clock drifts and counters, the same ids and layouts. A frame's time is the moment at which the bus is free
-    again after it, as an ideal logger would see it; software loggers add errors of their own, which are not modelled.
-    Frames that their node overwrote before the bus was free are missing, as they would be on the road.
+    again after it, as an ideal logger would see it; other loggers add their errors to that (``LOGGERS``). Frames that
+    their node overwrote before the bus was free are missing, as they would be on the road.
 
     Args:
         vehicle: a name in ``VEHICLES``, or a plan of your own.
         seconds: length of the recording, up to 6 hours.
         seed: not negative.
         bitrate: bit/s; the vehicle's own where left out.
+        logger: a name in ``LOGGERS``, or a model of your own. It changes times only.
 
     Raises:
-        UserError: for an unknown vehicle, or a length, seed or bit rate out of range.
+        UserError: for an unknown vehicle or logger, or a length, seed or bit rate out of range.
 
     Not supported: several buses, FD frames, error frames, a bus that starts up or falls asleep.
     """
@@ -140,4 +146,5 @@ def simulate(
     _, mailbox = np.unique(frames.id, return_inverse=True)
     end, _ = arbitrate(frames.t, frame_bits(frames) / rate, priority(frames), mailbox)
     order = np.argsort(end, kind="stable")[: np.count_nonzero(end < seconds)]
-    return replace(frames[order], t=end[order])
+    recorded = record(replace(frames[order], t=end[order]), logger, seed)
+    return recorded[recorded.t < seconds]
