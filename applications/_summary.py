@@ -24,7 +24,9 @@ def data_summary(data: Data) -> str:
             for index, name in enumerate(table.families)
         }
         listed = ", ".join(f"{name or 'attack'} {count:,}" for name, count in attacks.items() if count)
-        lines.append(f"  {split:<{width}}  benign {int((chosen.label == 0).sum()):,}" + (f", {listed}" if listed else ""))
+        lines.append(
+            f"  {split:<{width}}  benign {int((chosen.label == 0).sum()):,}" + (f", {listed}" if listed else "")
+        )
     lines += [f"note: {note}" for note in data.plan.record.get("notes", [])]
     return "\n".join(lines)
 
