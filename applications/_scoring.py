@@ -71,7 +71,9 @@ def window_scores(
     loader = PackedLoader(store, rows, batch_size=batch_size, device=str(trainer.device))
     started = time.perf_counter()
     parts = trainer.predict_on(
-        tqdm(loader, desc="scoring windows", unit="batch", leave=False, delay=2), ckpt_path=trainer.save_loc / BEST
+        # disable=None: no bar where stderr is no terminal.
+        tqdm(loader, desc="scoring windows", unit="batch", leave=False, delay=2, disable=None),
+        ckpt_path=trainer.save_loc / BEST,
     )
     seconds = time.perf_counter() - started
     scores = torch.cat(parts).double().numpy() if parts else np.zeros(0)

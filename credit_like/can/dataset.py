@@ -100,7 +100,14 @@ def _read_all(
     sizes = [(root / name).lstat().st_size for name in names]
     with (
         ThreadPoolExecutor(_THREADS) as pool,
-        tqdm(total=sum(sizes), desc="reading logs", unit="B", unit_scale=True, disable=not progress, delay=2) as bar,
+        tqdm(
+            total=sum(sizes),
+            desc="reading logs",
+            unit="B",
+            unit_scale=True,
+            delay=2,
+            disable=None if progress else True,  # None: no bar where stderr is no terminal
+        ) as bar,
     ):
         try:
             for size, outcome in zip(sizes, pool.map(read, names), strict=True):

@@ -23,6 +23,7 @@ from credit_like.can.vehicles import VEHICLES
 from credit_like.can.write_log import metadata_entry
 from credit_like.can.writers import write_ctt_csv
 from credit_like.config import UserError, closest
+from credit_like.config.files import replacing
 
 #: The folder of the logs, and the clock of the first drive (the others follow a day apart).
 _LOGS, _EPOCH, _DAY = "drives", 1_700_000_000.0, 86_400.0
@@ -83,7 +84,13 @@ def write_simulated_dataset(
     metadata = {}
     try:
         building.mkdir(parents=True)
-        bar = tqdm(range(drives), desc=f"simulating {vehicle} drives", unit="drive", disable=not progress)
+        bar = tqdm(
+            range(drives),
+            desc=f"simulating {vehicle} drives",
+            unit="drive",
+            delay=2,
+            disable=None if progress else True,  # None: no bar where stderr is no terminal
+        )
         for number in bar:
             # Attack-free drives are spread evenly, the first drive is one of them.
             attacked = attacks if number * free // drives == (number - 1) * free // drives else ()
@@ -94,7 +101,8 @@ def write_simulated_dataset(
             frames, entry = _attacked(benign, attacked, np.random.default_rng(streams[1]), rate)
             write_ctt_csv(replace(frames, t=frames.t + _EPOCH + number * _DAY), building / name)
             metadata[f"{_LOGS}/{name}"] = {**entry, "source": f"simulated drive {number + 1}", "vehicle": vehicle}
-        (root / INJECTION_METADATA).write_text(json.dumps(metadata, indent=1) + "\n", "utf-8")
+        with replacing(root / INJECTION_METADATA) as temporary:
+            temporary.write_text(json.dumps(metadata, indent=1) + "\n", "utf-8")
         building.rename(root / _LOGS)
     except OSError as error:
         raise UserError(
