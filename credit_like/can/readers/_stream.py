@@ -83,17 +83,8 @@ class LogText:
         if magic.startswith(_GZIP):
             return stack.enter_context(gzip.GzipFile(fileobj=raw))
         if magic == _ZSTD:
-            return self._zstd(raw)
-        return raw
-
-    def _zstd(self, raw: Any) -> ZstdStream:
-        try:
             return ZstdStream(raw)
-        except ModuleNotFoundError as error:
-            raise LogError(
-                f"{self.label}: is packed with zstd, which needs the extra zstd; pip install 'credit-like[zstd]', "
-                "or unpack the log first"
-            ) from error
+        return raw
 
 
 def texts_in(path: Path) -> list[LogText]:

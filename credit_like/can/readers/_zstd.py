@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import IO, Any
+from typing import IO
+
+import zstandard
 
 #: Packed bytes taken at a time: zstd can make 128 KiB of four of them, so that a bite never makes more than 16 MiB.
 _BITE = 512
@@ -14,18 +15,12 @@ class ZstdError(Exception):
 
 
 class ZstdStream:
-    """A minimal readable stream over packed ``raw``: one zstd frame after another.
-
-    Needs the package ``zstandard`` (the extra ``zstd``): ModuleNotFoundError where it is missing.
-    """
+    """A minimal readable stream over packed ``raw``: one zstd frame after another."""
 
     def __init__(self, raw: IO[bytes]) -> None:
-        zstandard = importlib.import_module("zstandard")
-
         self._raw = raw
         self._unpacker = zstandard.ZstdDecompressor()
-        self._error = zstandard.ZstdError
-        self._frame: Any = None
+        self._frame: zstandard.ZstdDecompressionObj | None = None
         self._left = b""
 
     def read(self, size: int) -> bytes:
@@ -42,7 +37,7 @@ class ZstdStream:
                 self._frame = self._unpacker.decompressobj()
             try:
                 out += self._frame.decompress(packed)
-            except self._error as error:
+            except zstandard.ZstdError as error:
                 raise ZstdError(str(error)) from error
             if self._frame.eof:
                 self._left = self._frame.unused_data
