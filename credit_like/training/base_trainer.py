@@ -299,7 +299,7 @@ class BaseTrainer(BatchLoop):
         self._close_batches()
         if self._group.count:
             self._close_group()
-        self._finite.check()
+        self._require_finite()
         self._phase = "none"
         return phase_results("train", self._recorder.means(), returned, self._weights, resumed=resumed)
 
@@ -382,7 +382,8 @@ class BaseTrainer(BatchLoop):
 
     def _should_stop(self, epoch: int) -> bool:
         if not self.skip_validation and self.patience.exhausted(epoch):
-            say(f"stopping: no better {self.training_metric} since epoch {self.patience.best_epoch + 1}")
+            since = f"since epoch {self.patience.best_epoch + 1}" if self.patience.best_epoch >= 0 else "at all"
+            say(f"stopping: no better {self.training_metric} {since}")
             return True
         if self._stop.requested:
             raise self._stop.error()

@@ -28,7 +28,7 @@ from credit_like.training.loggers import Logger, TensorBoardLogger
 from credit_like.training.position import Position
 from credit_like.training.precision import autocast, autocast_dtype
 from credit_like.training.progress import described, progress_bar
-from credit_like.training.recorder import FiniteWatch, NonFiniteLossError, Recorder
+from credit_like.training.recorder import FiniteWatch, NonFiniteLossError, Recorder, require_finite_weights
 from credit_like.training.settings import SettingAttributes, TrainerSettings
 from credit_like.training.step import AccumulationGroup, StepOutcome, StepState, step_optimizer
 from credit_like.training.stopping import StopRequest
@@ -198,11 +198,17 @@ class BatchLoop(SettingAttributes, ABC):
         """Save and stop here, where the subclass's code after ``optimize`` has run and no group is open."""
         stop = self._stop.requested
         if stop or self._checkpoint_is_due():
-            self._finite.check()
+            self._require_finite()
             self._save_in_epoch(Position.of(done, loader))
             self._saved_at = (self.step_state.optimizer_step, time.monotonic())
         if stop:
             raise self._stop.error()
+
+    def _require_finite(self) -> None:
+        """Before validation and saving: no loss was non-finite, and no gradient made the weights so."""
+        self._finite.check()
+        if self.on_nonfinite == "raise":
+            require_finite_weights(self.model, self.step_state.optimizer_step)
 
     def _checkpoint_is_due(self) -> bool:
         steps, moment = self._saved_at

@@ -38,7 +38,7 @@ def snapshot(trainer: BaseTrainer, epoch: int, position: Position | None = None)
         "epoch": epoch,
         "model": trainer._model_state_dict(trainer.model),
         "ema": None if trainer.ema is None else trainer.ema.state_dict(),
-        "validated": "ema" if trainer.ema is not None and trainer.ema.step else "model",
+        "validated": "ema" if trainer.ema is not None and trainer.ema.step and not trainer.skip_validation else "model",
         "optimizer": trainer.optimizer.state_dict(),
         "scheduler": None if trainer.scheduler is None else trainer.scheduler.state_dict(),
         "scaler": None if trainer.scaler is None else trainer.scaler.state_dict(),
@@ -47,6 +47,7 @@ def snapshot(trainer: BaseTrainer, epoch: int, position: Position | None = None)
         "patience": trainer.patience.state_dict(),
         "rows": [dict(row) for row in trainer.history.rows],
         "step_state": trainer.step_state.state_dict(),
+        "skipped_in_a_row": trainer._skipped_in_a_row,
         "rng": {"epoch_start": trainer._epoch_rng, "now": rng_state() if position is None else position.rng},
         "position": None if position is None else _partial_epoch(trainer, position),
         "config": config,
@@ -93,6 +94,7 @@ def restore(trainer: BaseTrainer, state: Mapping[str, Any], path: Path) -> None:
     trainer.history.rows = [dict(row) for row in state["rows"]]
     for name, value in state["step_state"].items():
         setattr(trainer.step_state, name, value)
+    trainer._skipped_in_a_row = int(state["skipped_in_a_row"])
     partial = state["position"]
     trainer.start_epoch = int(state["epoch"]) + (partial is None)
     if partial is not None:
@@ -107,7 +109,6 @@ def reenter_epoch(trainer: BaseTrainer) -> None:
     trainer._recorder.load_state_dict(partial["recorder"])
     trainer._weights = list(partial["weights"])
     trainer._stepped_this_epoch, trainer._last_lr = partial["stepped"], partial["last_lr"]
-    trainer._skipped_in_a_row = partial["skipped_in_a_row"]
 
 
 def _partial_epoch(trainer: BaseTrainer, position: Position) -> dict[str, Any]:
@@ -118,7 +119,6 @@ def _partial_epoch(trainer: BaseTrainer, position: Position) -> dict[str, Any]:
         "weights": list(trainer._weights),
         "stepped": trainer._stepped_this_epoch,
         "last_lr": trainer._last_lr,
-        "skipped_in_a_row": trainer._skipped_in_a_row,
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from credit_like.config import UserError
 
@@ -87,6 +87,16 @@ class FiniteWatch:
                     f"{unread[-1][0]}). Lower the learning rate, set trainer.grad_max_norm, look for log(0) or 0/0 in "
                     f"the loss, or set trainer.on_nonfinite: skip to leave such steps out"
                 )
+
+
+def require_finite_weights(model: nn.Module, step: int) -> None:
+    """Raises NonFiniteLossError where a weight is NaN or infinite: a gradient can be, while every loss was finite."""
+    weights = [p.detach() for p in model.parameters() if p.is_floating_point() and p.numel()]
+    if weights and not bool(torch.isfinite(torch.nn.utils.get_total_norm(weights))):
+        raise NonFiniteLossError(
+            f"the weights are not finite after optimizer step {step}, though every loss was: a gradient overflowed. "
+            "Set trainer.grad_max_norm, lower the learning rate, or set trainer.on_nonfinite: skip to leave them out"
+        )
 
 
 def to_host(scalars: Sequence[Tensor | float]) -> list[float]:

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from credit_like.training import Callback, read_checkpoint
+from credit_like.training import Callback, NonFiniteLossError, read_checkpoint
 from credit_like.training.rng import rng_state
-from tests.training.toys import Net, Samples, Scripted, ToyTrainer, batches_of, epochs_of, fit_scripted, frozen
+from tests.training.toys import Net, Samples, Scripted, Setup, ToyTrainer, batches_of, epochs_of, fit_scripted, frozen
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 
@@ -294,3 +294,25 @@ def test_breaking_out_of_the_batches_is_allowed(optimized: bool, tmp_path: Path)
     assert trainer.step_state.optimizer_step == trainer.ema.step == 2  # the open group is stepped at the epoch's end
     assert trainer.step_state.samples_seen == (16 if optimized else 8)
     assert not torch.is_autocast_enabled("cpu")
+
+
+def test_a_gradient_that_overflows_under_finite_losses_is_found_before_anything_is_saved(tmp_path: Path) -> None:
+    class Overflow(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, value: torch.Tensor) -> torch.Tensor:
+            return value.clone()
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
+            return gradients[0] * float("inf")
+
+    class Bad(ToyTrainer):
+        def do_backward(self) -> None:
+            self.loss_t = Overflow.apply(self.loss_t)
+            super().do_backward()
+
+    setup = Setup(epochs=1)
+    trainer = Bad(Net(), 0, setup.trainer(tmp_path, batches_per_epoch=1).conf)
+    with pytest.raises(NonFiniteLossError, match="the weights are not finite after optimizer step 1, though"):
+        trainer.fit({}, batches_of(4), batches_of(4), setup.build_optimizer(trainer.model), nn.MSELoss(), nn.MSELoss())
+    assert not (tmp_path / "checkpoint.pt").exists()
