@@ -48,7 +48,7 @@ class Callback:
     def on_fit_end(self, trainer: BaseTrainer, model: nn.Module) -> None: ...
 
     def on_cancel(self, trainer: BaseTrainer, model: nn.Module) -> None:
-        """Ctrl-C."""
+        """Stopped from outside: Ctrl-C, a signal, the time limit."""
 
     def on_exception(self, trainer: BaseTrainer, model: nn.Module, exc: BaseException) -> None: ...
 
