@@ -12,6 +12,7 @@ from credit_like.can.intervals import intervals_from_labels
 from credit_like.can.logger import LOGGERS, Logger, record
 from credit_like.can.read import read_log
 from credit_like.can.readers import READERS, Reader
+from credit_like.can.scan import CaptureFacts, LogScan, open_log
 from credit_like.can.simulated_dataset import write_simulated_dataset
 from credit_like.can.simulator import simulate
 from credit_like.can.vehicles import VEHICLES
@@ -33,10 +34,12 @@ __all__ = [
     "AttackInterval",
     "AttackSpec",
     "Capture",
+    "CaptureFacts",
     "Dataset",
     "Defect",
     "FrameTable",
     "LogError",
+    "LogScan",
     "Logger",
     "Reader",
     "SourceFile",
@@ -46,6 +49,7 @@ __all__ = [
     "frame_bits",
     "inject",
     "intervals_from_labels",
+    "open_log",
     "read_dataset",
     "read_log",
     "record",

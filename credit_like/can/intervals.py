@@ -17,17 +17,40 @@ def intervals_from_labels(frames: FrameTable, gap: float = 1.0) -> tuple[AttackI
     ``frames`` belong to one capture; times are on its clock; the intervals come in order of their start. An attack
     without attack frames (a suspension) cannot be found so, and the intervals are not ``declared``.
     """
-    intervals = []
-    for family in np.unique(frames.attack[frames.label == 1]):
-        times = frames.t[(frames.label == 1) & (frames.attack == family)]
-        last = np.flatnonzero(np.diff(times) > gap)
-        starts = times[np.concatenate(([0], last + 1))]
-        stops = times[np.concatenate((last, [len(times) - 1]))]
-        name = frames.attack_names[family]
-        intervals += [
-            AttackInterval(name, float(a), float(b), declared=False) for a, b in zip(starts, stops, strict=True)
+    runs = AttackRuns(gap)
+    runs.add(frames)
+    return runs.intervals()
+
+
+class AttackRuns:
+    """``intervals_from_labels`` for a capture that comes in blocks; the result does not depend on them."""
+
+    def __init__(self, gap: float = 1.0) -> None:
+        self._gap = gap
+        self._runs: dict[str, list[list[float]]] = {}
+
+    def add(self, frames: FrameTable) -> None:
+        """The next frames of the capture."""
+        attack = frames.label == 1
+        for family in np.unique(frames.attack[attack]):
+            times = frames.t[attack & (frames.attack == family)]
+            last = np.flatnonzero(np.diff(times) > self._gap)
+            starts = times[np.concatenate(([0], last + 1))].tolist()
+            stops = times[np.concatenate((last, [len(times) - 1]))].tolist()
+            runs = self._runs.setdefault(frames.attack_names[family], [])
+            if runs and starts[0] - runs[-1][1] <= self._gap:
+                runs[-1][1] = stops.pop(0)
+                del starts[0]
+            runs += [[start, stop] for start, stop in zip(starts, stops, strict=True)]
+
+    def intervals(self) -> tuple[AttackInterval, ...]:
+        """The intervals so far."""
+        found = [
+            AttackInterval(family, start, stop, declared=False)
+            for family, runs in self._runs.items()
+            for start, stop in runs
         ]
-    return tuple(sorted(intervals, key=lambda interval: (interval.start, interval.stop, interval.family)))
+        return tuple(sorted(found, key=lambda interval: (interval.start, interval.stop, interval.family)))
 
 
 def families_by_interval(frames: FrameTable, intervals: Sequence[AttackInterval]) -> FrameTable:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import zstandard
 
-from credit_like.can import LogError, UnknownFormatError, read_log
+from credit_like.can import COLUMNS, FrameTable, LogError, UnknownFormatError, open_log, read_log
 from credit_like.can.readers import _stream
 
 CANDUMP = "".join(f"({t / 100:.6f}) can0 {0x100 + t % 5:03X}#{t:08X}\n" for t in range(1, 301))
@@ -223,3 +223,51 @@ def test_zstd(tmp_path: Path) -> None:
     assert capture.source.sha256 == plain.source.sha256
     with pytest.raises(LogError, match="the compressed file is damaged, cut short"):
         read_log(log(tmp_path, packed[:-9]))
+
+
+class TestBlocks:
+    """open_log: the same as read_log, in pieces."""
+
+    def test_blocks_together_are_the_whole(self, tmp_path: Path) -> None:
+        path = log(tmp_path, CANDUMP * 2)
+        (scan,) = open_log(path, block_bytes=1000)
+        blocks = list(scan.frames())
+        assert len(blocks) > 15
+        assert {block.capture_names for block in blocks} == {("drive.log",), ("drive.log#2",)}
+        for facts, capture in zip(scan.captures(), read_log(path), strict=True):
+            own = FrameTable.concatenate([block for block in blocks if block.capture_names == (facts.name,)])
+            assert facts.with_frames(own).source == capture.source
+            for column in COLUMNS:
+                np.testing.assert_array_equal(getattr(own, column), getattr(capture.frames, column))
+
+    def test_a_log_can_be_read_again(self, tmp_path: Path) -> None:
+        (scan,) = open_log(log(tmp_path, CANDUMP))
+        first = sum(len(block) for block in scan.frames())
+        assert sum(len(block) for block in scan.frames()) == first == 300
+        assert scan.captures()[0].frames == 300
+
+    def test_what_depends_on_the_whole_log_is_refused_at_its_end(self, tmp_path: Path) -> None:
+        (scan,) = open_log(log(tmp_path, CANDUMP + "oops\n" * 7))
+        blocks = scan.frames()
+        assert len(next(blocks)) == 300
+        with pytest.raises(LogError, match="7 of 307 lines"):
+            next(blocks)
+
+    def test_a_still_clock_is_known_before_the_first_block(self, tmp_path: Path) -> None:
+        path = log(tmp_path, "(5.000000) can0 123#00\n" * 50)
+        (scan,) = open_log(path, assume_rate=10, block_bytes=64)
+        assert np.concatenate([block.t for block in scan.frames()]).tolist() == [n / 10 for n in range(50)]
+        (scan,) = open_log(log(tmp_path, "(5.000000) can0 123#00\n" * 9 + "(6.000000) can0 123#00\n"), assume_rate=10)
+        assert np.concatenate([block.t for block in scan.frames()]).tolist() == [5.0] * 9 + [6.0]
+
+    def test_damage_without_end_is_counted_and_not_kept(self, tmp_path: Path) -> None:
+        path = log(tmp_path, CANDUMP + "oops\n" * 20_000 + "(9.0) can0 123#0\n" * 7)
+        (capture,) = read_log(path, max_bad_lines=1)
+        assert len([defect for defect in capture.source.defects if defect.line]) == 10_000
+        counted = {defect.reason for defect in capture.source.defects if not defect.line}
+        assert counted == {
+            "10000 more lines are no frames: a field is missing or is not separated as this format does it",
+            "7 more lines are no frames: the payload is not whole bytes of two hexadecimal digits each",
+        }
+        with pytest.raises(LogError, match=r"time runs backwards by 2\.99 s, and so it does 10000 or more times in"):
+            read_log(log(tmp_path, "(3.00) can0 123#\n(0.01) can0 123#\n" * 10_001), max_bad_lines=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from credit_like.can.errors import UnknownFormatError
 from credit_like.can.metadata import Declared
-from credit_like.can.readers._base import READERS, Reader
+from credit_like.can.readers._base import READERS, Head, Reader
 from credit_like.can.readers._lines import cut_lines
 
 HEAD_BYTES, HEAD_LINES = 64 << 10, 50
@@ -25,7 +25,7 @@ def recognise(label: str, head: bytes, declared: Declared | None) -> tuple[type[
     lines = (lines[:-1] or lines)[:HEAD_LINES]  # the last one may be cut off by the end of the head
     found = []
     for reader in sorted(READERS.values(), key=lambda reader: (-len(reader.__mro__), reader.name)):
-        share, reason = reader.recognise(lines, declared)
+        share, reason = reader.recognise(Head(head, lines), declared)
         if share >= _MIN_SHARE:
             found.append((share, reader, reason))
     if not found:

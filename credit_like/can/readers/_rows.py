@@ -27,6 +27,8 @@ NO_LINE_END = 15
 NEEDS_FD = 100
 #: Not a fault: the line is a comment, which this format allows.
 COMMENT = 101
+#: Not a fault: the line tells of something else than a frame (the state of a controller, another kind of bus).
+EVENT = 102
 
 REASONS = {
     BAD_TIME: "the time is not a plain number of seconds",
@@ -76,6 +78,6 @@ class Rows(NamedTuple):
             code=np.zeros(n, np.uint8),
         )
 
-    def take(self, rows: NDArray[np.bool_]) -> Rows:
-        """The rows where the mask is true."""
+    def take(self, rows: slice | NDArray[np.bool_]) -> Rows:
+        """The rows of a slice, or where a mask is true."""
         return Rows._make(column[rows] for column in self)

@@ -1,19 +1,22 @@
-"""The texts inside a file: plain, gzip, zstd, or the members of a zip, told by content and unpacked block by block.
+"""The logs inside a file: plain, gzip, zstd, or the members of a zip, told by content and unpacked block by block.
 
-Nothing is ever written to disk, so a member's name cannot lead anywhere; what a small file may expand to is limited.
+Nothing is ever written to disk under the name of a member, so that it cannot lead anywhere; what a small file may
+expand to is limited.
 """
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import stat
+import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from credit_like.can.errors import LogError, UnknownFormatError
 from credit_like.can.readers._zstd import ZstdError, ZstdStream
@@ -30,9 +33,15 @@ _DAMAGED = (EOFError, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, NotImple
 
 @dataclass
 class _Allowance:
-    """Bytes that one file may still expand to."""
+    """Bytes that one file may expand to, all members together, and those that each is known to expand to."""
 
-    left: int
+    limit: int
+    known: dict[str, int] = field(default_factory=dict)
+
+    def take(self, member: str, size: int) -> bool:
+        """Whether the first ``size`` bytes of ``member`` are within the limit."""
+        self.known[member] = max(size, self.known.get(member, 0))
+        return sum(self.known.values()) <= self.limit
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,7 @@ class LogText:
         """How messages and the record of sources call it: ``drive.zip/drive.log``."""
         return f"{self.path}/{self.member}" if self.member else str(self.path)
 
-    def blocks(self, size: int) -> Iterator[bytes]:
+    def blocks(self, size: int) -> Generator[bytes, None, None]:
         """The unpacked bytes in blocks of ``size`` at most.
 
         Raises LogError when the file cannot be opened, is damaged, cut short or encrypted, or expands beyond reason.
@@ -56,9 +65,10 @@ class LogText:
         try:
             with ExitStack() as stack:
                 stream = self._open(stack)
+                read = 0
                 while block := stream.read(size):
-                    self._allowance.left -= len(block)
-                    if self._allowance.left < 0:
+                    read += len(block)
+                    if not self._allowance.take(self.member, read):
                         raise LogError(
                             f"{self.label}: unpacks to more than {MAX_EXPANSION} times its size, as no CAN log does; "
                             "unpack it yourself if you trust it"
@@ -73,6 +83,44 @@ class LogText:
             raise LogError(
                 f"{self.label}: cannot be read ({error.strerror or error}); check the path and its rights"
             ) from error
+
+    @contextmanager
+    def whole(self, size: int) -> Iterator[tuple[Path, str]]:
+        """The content as a file, for formats that are not read from front to back, and the SHA-256 of its bytes.
+
+        That is the file itself, or an unpacked copy in the folder for temporary files, which goes when the block ends.
+        Raises LogError as ``blocks``, and when there is no room for the copy.
+        """
+        digest = hashlib.sha256()
+        with self._copy() if self._is_packed() else nullcontext() as copy:
+            for block in self.blocks(size):
+                digest.update(block)
+                if copy is not None:
+                    self._write(copy, block)
+            yield (self.path if copy is None else Path(copy.name)), digest.hexdigest()
+
+    def _is_packed(self) -> bool:
+        with ExitStack() as stack:
+            return bool(self.member) or isinstance(self._open(stack), gzip.GzipFile | ZstdStream)
+
+    def _copy(self) -> AbstractContextManager[IO[bytes]]:
+        try:
+            return tempfile.NamedTemporaryFile(prefix="credit-like-")
+        except OSError as error:
+            raise self._no_room(error) from error
+
+    def _write(self, copy: IO[bytes], block: bytes) -> None:
+        try:
+            copy.write(block)
+            copy.flush()
+        except OSError as error:
+            raise self._no_room(error) from error
+
+    def _no_room(self, error: OSError) -> LogError:
+        return LogError(
+            f"{self.label}: cannot be unpacked to the folder for temporary files ({error.strerror or error}); make "
+            "room there, name another folder in TMPDIR, or unpack the log yourself"
+        )
 
     def _open(self, stack: ExitStack) -> Any:
         raw: Any = stack.enter_context(self.path.open("rb"))

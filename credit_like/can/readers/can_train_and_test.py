@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 
 from credit_like.can._compiled import compiled_parser
-from credit_like.can.readers._base import Reader
+from credit_like.can.readers._base import TextReader
 from credit_like.can.readers._lines import Lines
 from credit_like.can.readers._numbers import COMMA, id_flags, is_word, read_hex, read_payload, read_seconds
 from credit_like.can.readers._rows import BAD_ID, BAD_LABEL, BAD_TIME, GOOD, MISSING_FIELD, TRAILING_TEXT, Rows
 
 
-class CanTrainAndTestReader(Reader):
+class CanTrainAndTestReader(TextReader):
     """Header ``timestamp,arbitration_id,data_field,attack``; payload without separators, maybe empty; attack 0 or 1."""
 
     name = "can_train_and_test"

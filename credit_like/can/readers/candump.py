@@ -8,7 +8,7 @@ import numpy as np
 
 from credit_like.can._compiled import compiled_parser
 from credit_like.can.frames import ERROR, EXTENDED, FD, REMOTE
-from credit_like.can.readers._base import Reader
+from credit_like.can.readers._base import TextReader
 from credit_like.can.readers._lines import Lines
 from credit_like.can.readers._numbers import SPACE, TAB, is_word, read_hex, read_payload, read_seconds, read_truth, skip
 from credit_like.can.readers._rows import (
@@ -34,7 +34,7 @@ _FD_LENGTHS = np.zeros(65, np.bool_)
 _FD_LENGTHS[[0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 20, 24, 32, 48, 64]] = True
 
 
-class CandumpReader(Reader):
+class CandumpReader(TextReader):
     """Lines ``(seconds) interface ID#DATA``; what can-utils writes with ``candump -L`` and reads in ``canplayer``.
 
     Three digits are an 11-bit id, eight a 29-bit one, or an error frame where bit 0x20000000 is set (its data bytes are

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from credit_like.can._compiled import compiled_parser
-from credit_like.can.readers._base import Reader
+from credit_like.can.readers._base import TextReader
 from credit_like.can.readers._lines import Lines
 from credit_like.can.readers._numbers import (
     COMMA,
@@ -34,7 +34,7 @@ from credit_like.can.readers._rows import (
 _VEHICLE = re.compile(r"(?:.*_)?([A-Za-z]+\d*)_\d+\.can")
 
 
-class DagaReader(Reader):
+class DagaReader(TextReader):
     """Header ``timestamp,CAN_ID,DLC,PAYLOAD_HEX,PAYLOAD_BIN,ANOMALY``; one CSV in a zip.
 
     ``DLC`` is the payload length in bits. Ids and payloads are numbers without leading zeros, the payload in as many

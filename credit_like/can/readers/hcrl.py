@@ -11,7 +11,7 @@ import numpy as np
 from credit_like.can._compiled import compiled_parser
 from credit_like.can.frames import REMOTE, FrameTable
 from credit_like.can.metadata import Declared
-from credit_like.can.readers._base import Reader
+from credit_like.can.readers._base import TextReader
 from credit_like.can.readers._lines import Lines
 from credit_like.can.readers._numbers import (
     COMMA,
@@ -37,7 +37,7 @@ from credit_like.can.readers._rows import (
 )
 
 
-class HcrlCsvReader(Reader):
+class HcrlCsvReader(TextReader):
     """Attack files: ``seconds,id,dlc,byte,...,flag``, no header; after ``dlc`` bytes R (normal) or T (injected)."""
 
     name = "hcrl_csv"
@@ -56,7 +56,7 @@ class HcrlCsvReader(Reader):
         _parse_csv(lines.text, lines.start, lines.stop, rows)
 
 
-class HcrlTextReader(Reader):
+class HcrlTextReader(TextReader):
     """Normal run: ``Timestamp: seconds  ID: id  000  DLC: n  bytes``; three digits of flags, 100 for a remote frame.
 
     The lines have no label. Files named as the sets name their attack-free ones (``normal_run_data.txt``,
@@ -76,7 +76,7 @@ class HcrlTextReader(Reader):
     def parse(self, lines: Lines, rows: Rows) -> None:
         _parse_text(lines.text, lines.start, lines.stop, rows)
 
-    def annotate(self, frames: FrameTable, path: Path, declared: Declared | None) -> FrameTable:
+    def annotate(self, frames: FrameTable, start: float, path: Path, declared: Declared | None) -> FrameTable:
         if not any(word in path.name.lower() for word in ("normal", "attack_free")):
             return frames
         return replace(frames, label=np.zeros(len(frames), np.int8))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from credit_like.can.errors import LogError
 from credit_like.can.frames import FrameTable
 from credit_like.can.metadata import CAPTURE_METADATA, Declared
+from credit_like.can.readers._base import Head
 from credit_like.can.readers.candump import CandumpReader
 
 #: The metadata gives times in microseconds, and an epoch in float64 is good to a quarter of one.
@@ -32,21 +32,21 @@ class RoadReader(CandumpReader):
     example = CandumpReader.example
 
     @classmethod
-    def recognise(cls, head: Sequence[bytes], declared: Declared | None) -> tuple[float, str]:
+    def recognise(cls, head: Head, declared: Declared | None) -> tuple[float, str]:
         share, reason = super().recognise(head, declared)
         if declared is None or declared.file != CAPTURE_METADATA:
             return 0.0, ""
         return share, f"{reason}, and {CAPTURE_METADATA} lists it"
 
-    def annotate(self, frames: FrameTable, path: Path, declared: Declared | None) -> FrameTable:
+    def annotate(self, frames: FrameTable, start: float, path: Path, declared: Declared | None) -> FrameTable:
         if declared is None or not (declared.intervals or path.parent.name == "ambient"):
             return frames
         label = np.zeros(len(frames), np.int8)
         if declared.data:
-            elapsed = frames.t - frames.t[0]
+            elapsed = frames.t - start
             matching = _matches_id(frames, declared.target, path) & _matches_data(frames, declared.data, path)
-            for start, stop in declared.intervals:
-                label[matching & (elapsed >= start - _ROUNDING) & (elapsed <= stop + _ROUNDING)] = 1
+            for begin, end in declared.intervals:
+                label[matching & (elapsed >= begin - _ROUNDING) & (elapsed <= end + _ROUNDING)] = 1
         return replace(frames, label=label)
 
 

@@ -6,7 +6,7 @@ import re
 
 from credit_like.can._compiled import compiled_parser
 from credit_like.can.frames import ERROR, EXTENDED, REMOTE
-from credit_like.can.readers._base import Reader
+from credit_like.can.readers._base import TextReader
 from credit_like.can.readers._lines import Lines
 from credit_like.can.readers._numbers import SPACE, read_bytes, read_hex, read_seconds, read_word, skip
 from credit_like.can.readers._rows import (
@@ -23,7 +23,7 @@ from credit_like.can.readers._rows import (
 )
 
 
-class TrcReader(Reader):
+class TrcReader(TextReader):
     """``;`` comments, then ``number) milliseconds Rx ID length bytes``; times are seconds from the start of the trace.
 
     Four digits are an 11-bit id, eight a 29-bit one. ``RTR`` in place of the bytes is a remote frame (length 0), type
