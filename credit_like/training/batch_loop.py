@@ -27,6 +27,7 @@ from credit_like.training.ema import EMATracker
 from credit_like.training.loggers import Logger, TensorBoardLogger
 from credit_like.training.position import Position
 from credit_like.training.precision import autocast, autocast_dtype
+from credit_like.training.preparation import prepared
 from credit_like.training.progress import described, progress_bar
 from credit_like.training.recorder import FiniteWatch, NonFiniteLossError, Recorder, require_finite_weights
 from credit_like.training.settings import SettingAttributes, TrainerSettings
@@ -60,7 +61,7 @@ class BatchLoop(SettingAttributes, ABC):
         self.save_loc, self.rank = save_loc, checked_rank(rank)
         self.distributed = False
         self.device = choose_device(settings.device)
-        self.model = model.to(self.device)
+        self.model = prepared(model.to(self.device), settings)
         self.ema = EMATracker(self.model, settings.ema_decay) if settings.use_ema else None
         self.autocast_dtype = autocast_dtype(self.device, settings.amp, settings.precision)
         self.step_state = StepState(grad_accum_steps=self.grad_accum_every)

@@ -7,6 +7,7 @@ import torch
 from credit_like.config import UserError
 
 _CPU_ALLOCATOR = "DefaultCPUAllocator: can't allocate memory"
+_NO_COMPILER = "InvalidCxxCompiler"
 
 
 class BatchOutOfMemoryError(UserError):
@@ -22,5 +23,10 @@ def explained(error: BaseException, samples: float, where: str) -> UserError | N
         return BatchOutOfMemoryError(
             f"out of memory on a batch of {samples:g} samples, {where}: lower the loader's batch size (and raise "
             "trainer.grad_accum_every by as much, for the same steps), or make the model smaller"
+        )
+    if isinstance(error, RuntimeError) and _NO_COMPILER in str(error):
+        return UserError(
+            "trainer.compile is true, which needs a C++ compiler where the training runs, and torch finds none: "
+            "install one (g++, or name it in the environment variable CXX), or set trainer.compile: false"
         )
     return None

@@ -44,6 +44,14 @@ class TrainerSettings(Settings):
     )
     nonfinite_limit: int = Field(20, ge=1, description="skipped steps in a row before the run ends")
 
+    # The model
+    compile: bool = Field(
+        False, description="torch.compile it in place; its first batches take minutes, and a CPU needs a C++ compiler"
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="recompute activations in the backward pass: less memory, one more forward pass a step"
+    )
+
     # Learning rate
     use_scheduler: bool = True
     scheduler: SchedulerSettings = SchedulerSettings()
@@ -105,6 +113,8 @@ class SettingAttributes:
     grad_accum_every: int
     on_nonfinite: Literal["raise", "skip"]
     nonfinite_limit: int
+    compile: bool
+    gradient_checkpointing: bool
     use_scheduler: bool
     validate_raw: bool
     ensemble_size: int
