@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
+import sys
 from typing import Any, ClassVar, cast
 
 from torch import Tensor, nn
@@ -65,7 +67,7 @@ def registered_trainer(name: str, where: str) -> type[JobTrainer]:
         )
     try:
         found = known[name].load()
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, SyntaxError) as error:
         raise ConfigError(f"{where}: the trainer {name!r} ({known[name].value}) cannot be imported: {error}") from error
     return _checked(found, f"{where}: the trainer {name!r} ({known[name].value})")
 
@@ -74,14 +76,17 @@ def imported_trainer(spec: str) -> type[JobTrainer]:
     """The trainer that ``--trainer module:Class`` names.
 
     Importing runs the module's code, which is why only the person at the command line may ask for it, never a YAML.
+    Modules in the working folder are found, as with ``python -m``.
     Raises ConfigError when the module or the class is not there, or is not a trainer for jobs.
     """
     module, _, name = spec.partition(":")
     if not module or not name:
         raise ConfigError(f"--trainer takes module:Class, for example my_package.my_trainer:MyTrainer; got {spec!r}")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
     try:
         home = importlib.import_module(module)
-    except ImportError as error:
+    except (ImportError, SyntaxError) as error:
         raise ConfigError(f"--trainer {spec}: cannot import {module!r}: {error}") from error
     if not hasattr(home, name):
         raise ConfigError(f"--trainer {spec}: {module!r} has no {name!r}{closest(name, vars(home))}")

@@ -25,8 +25,21 @@ BEST = "best_checkpoint.pt"
 #: This file says that a folder is a demo's, which the next demo may replace.
 DEMO_MARK = ".made-by-demo"
 
-#: Settings that a resumed run may change: they say how long to train and what to keep, not what is learnt.
-FREE_ON_RESUME = ("epochs", "num_epoch", "stopping_patience", "save_every_epoch", "load_weights", "stop_after_epoch")
+#: Keys that a resumed run may change, by how they begin: how long to train, what to keep, how to judge; nothing of what
+#: is learnt.
+FREE_ON_RESUME = (
+    "save_loc",
+    "data.store",
+    "loader.eval_batch_size",
+    "evaluation.",
+    "trainer.epochs",
+    "trainer.num_epoch",
+    "trainer.stop_after_epoch",
+    "trainer.stopping_patience",
+    "trainer.save_every_epoch",
+    "trainer.load_weights",
+    "trainer.device",
+)
 
 #: Keys that `evaluate RUN key=value` may change, by how they begin.
 FREE_AFTER_TRAINING = ("data.path=", "data.store=", "loader.eval_batch_size=", "evaluation.")
@@ -69,8 +82,7 @@ def require_same_job(job: Job) -> None:
         raise UserError(f"--resume: there is no run at {job.save_loc} (no {CONFIG}); leave --resume out to begin one")
     begun, _ = load_job(path, trainer=job.trainer.type if ":" in job.trainer.type else None)
     before, now = _flat(begun.model_dump(mode="json")), _flat(job.model_dump(mode="json"))
-    free = {f"trainer.{name}" for name in FREE_ON_RESUME} | {"save_loc"}
-    changed = [name for name in before if before[name] != now.get(name) and name not in free]
+    changed = [n for n in before if before[n] != now.get(n) and not n.startswith(FREE_ON_RESUME)]
     if changed:
         lines = [f"  {name}: begun with {before[name]!r}, now {now.get(name)!r}" for name in changed]
         raise UserError(

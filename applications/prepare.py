@@ -19,7 +19,7 @@ def main(argv: list[str]) -> None:
     job, _ = load_job(source, overrides, options.trainer)
     data = load_data(job.data)
     certificate = certify(data, *fit_inputs(data, job.data))
-    path = data.store.folder / CERTIFICATE
+    path = data.store.folder.with_name(f"{data.store.folder.name}.{CERTIFICATE}")
     write_text(path, to_json(certificate))
     print(data_summary(data))
     print(f"store: {data.store.folder}\ncertificate: {path}")

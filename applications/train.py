@@ -28,6 +28,7 @@ from applications.evaluate import evaluate_run
 from credit_like.graphs import PackedLoader
 from credit_like.graphs.plan import TRAIN, VALIDATION
 from credit_like.training import BaseTrainer
+from credit_like.training.device import choose_device
 
 
 def main(argv: list[str]) -> None:
@@ -55,6 +56,7 @@ def train(job: Job, cls: type[JobTrainer], *, resume: bool = False) -> Data:
     Raises UserError when the run folder is taken, when a resume does not fit it, or when the data cannot be used;
     KeyboardInterrupt, with how to go on, after Ctrl-C.
     """
+    choose_device(job.trainer.device)  # a GPU that is not there is known before the logs are read
     if resume:
         require_same_job(job)
     else:
@@ -76,7 +78,7 @@ def train(job: Job, cls: type[JobTrainer], *, resume: bool = False) -> Data:
     )
     valid_loader = PackedLoader(data.store, valid_rows, job.loader.eval_batch_size, device=device)
     counts = torch.tensor([len(data.windows(TRAIN, label)) for label in (0, 1)])
-    loss = cls.build_loss(job.trainer, counts)
+    loss = cls.build_loss(job.trainer, counts).to(trainer.device)
     optimizer = job.optimizer.build(trainer.model)
     started = time.perf_counter()
     try:

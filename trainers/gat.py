@@ -107,9 +107,6 @@ class GATTrainer(BaseTrainer):
         """The attack probability of each window of the batch, float32[B]."""
         return attack_probability(self.model(batch))
 
-    def batch_size(self, batch: Any) -> float:
-        return float(batch.num_graphs)
-
 
 def attack_probability(logits: Tensor) -> Tensor:
     """float[B, 2] -> float32[B], the softmax's second column."""

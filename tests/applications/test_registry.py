@@ -33,9 +33,11 @@ class NoTrainer:
 
 @pytest.fixture
 def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A module of a user's, importable as the name returned, and not imported yet."""
+    """A module in the user's working folder, under the name returned, not imported yet."""
     (tmp_path / "own_trainer_module.py").write_text(OWN_TRAINER)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "own_broken_module.py").write_text("class T(:\n")
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", str(tmp_path))])
+    monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "own_trainer_module", raising=False)
     return "own_trainer_module"
 
@@ -51,6 +53,7 @@ def test_ours_are_registered_like_anybodys() -> None:
 
 
 def test_a_users_registered_trainer_is_named_in_a_yaml(own_module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(".")
     register(monkeypatch, ("own", f"{own_module}:OwnTrainer"))
     job, trainer = load_job("gat", ["trainer.type=own", "trainer.margin=2.5"])
     assert trainer.__name__ == "OwnTrainer"
@@ -81,6 +84,7 @@ def test_a_run_of_an_own_class_is_judged_with_it(
     ("spec", "message"),
     [
         ("NoColon", "--trainer takes module:Class, for example my_package.my_trainer:MyTrainer; got 'NoColon'"),
+        ("own_broken_module:T", "--trainer own_broken_module:T: cannot import 'own_broken_module': invalid syntax"),
         ("no_such_module:T", "--trainer no_such_module:T: cannot import 'no_such_module'"),
         ("own_trainer_module:OwnTrainr", "has no 'OwnTrainr' (did you mean 'OwnTrainer'?)"),
         ("own_trainer_module:NoTrainer", "must be a subclass of credit_like.BaseTrainer"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,33 @@ def test_ctrl_c_says_how_to_go_on(
 def test_a_gpu_that_is_not_there_is_wrong_usage(job: list[str], tmp_path: Path, capsys: Output) -> None:
     assert main(["train", *job, f"save_loc={tmp_path / 'run'}", "trainer.device=cuda"]) == 2
     assert "trainer.device is 'cuda', but torch sees no GPU here" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_folder_that_cannot_be_made_is_named(job: list[str], tmp_path: Path, capsys: Output) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    assert main(["train", *job, f"save_loc={file}"]) == 1
+    assert main(["train", *job, f"save_loc={file / 'run'}"]) == 1
+    error = capsys.readouterr().err
+    assert f"save_loc {file} is a file; name a folder" in error
+    assert f"save_loc {file / 'run'} cannot be made: Not a directory; choose another save_loc" in error
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
+def test_a_read_only_run_folder_is_named(job: list[str], tmp_path: Path, capsys: Output) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir(mode=0o500)
+    assert main(["train", *job, f"save_loc={folder}"]) == 1
+    assert f"save_loc {folder} is read-only; choose another save_loc" in capsys.readouterr().err
+
+
+def test_a_finished_run_is_judged_again_by_a_resume(run_folder: Path, capsys: Output) -> None:
+    before = (run_folder / "training_log.csv").read_text()
+    config = str(run_folder / "config.yml")
+    assert main(["train", config, f"save_loc={run_folder}", "evaluation.target_fpr=0.2", "--resume"]) == 0
+    assert (run_folder / "training_log.csv").read_text() == before
+    assert json.loads((run_folder / "metrics.json").read_text())["settings"]["target_fpr"] == 0.2
 
 
 @pytest.mark.parametrize("empty", [False, True], ids=["missing", "empty"])
@@ -173,3 +201,4 @@ def test_prepare_shows_the_splits_and_certifies_them(job: list[str], capsys: Out
         assert f"\n  {split}" in output
     path = output.rpartition("certificate: ")[2].strip()
     assert check_certificate(json.loads(Path(path).read_text())) == []
+    assert main(["prepare", *job, "data.window.window=60"]) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import math
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch_geometric.data import Batch, Data
 
 from credit_like.config import ConfigError
 from credit_like.graphs import FeatureScaler, ScalerSettings, Vocabulary
+from credit_like.models import GAT
 from trainers import GATTrainer
 from trainers.gat import GATModelSettings, ranking
 
@@ -100,6 +102,13 @@ def test_averaged_passes_with_dropout_report_their_spread(tmp_path: Path) -> Non
     trainer = make_trainer(tmp_path, epochs=1, ensemble_size=3)
     trainer.model.network.dropout.p = 0.5
     assert fit(trainer, batches(MIXED, seed=1), batches(MIXED, seed=2))["valid_std"] > 0
+
+
+def test_settings_and_network_have_the_same_defaults() -> None:
+    of_network = {name: p.default for name, p in inspect.signature(GAT).parameters.items()}
+    for name, value in GATModelSettings().model_dump().items():
+        default = of_network[name]
+        assert value == (list(default) if isinstance(default, tuple) else default), name
 
 
 def test_wrong_settings_are_refused_with_the_rule(tmp_path: Path) -> None:
