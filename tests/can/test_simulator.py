@@ -196,15 +196,21 @@ def figures(frames: FrameTable) -> dict[str, float]:
     }
 
 
-def test_the_sedan_lies_among_real_cars(real_data: Path, drives: dict[str, FrameTable]) -> None:
+@pytest.fixture(scope="module")
+def real_figures(real_data: Path) -> list[dict[str, float]]:
     logs = (
         "canbuslogs_raw/ralliart/autoshiftwot.log.gz",
         "canbuslogs_raw/nissan350z_turnonlog.log",
         "camaro_ctt_format/train_01/attack-free-1.csv.gz",
         "daga_v40/clean/V40_03.can.zip",
     )
-    real = [figures(read_log(real_data / log)[0].frames[:40_000]) for log in logs]
-    simulated = figures(drives["sedan"])
-    for name, value in simulated.items():
-        low, high = min(car[name] for car in real), max(car[name] for car in real)
+    return [figures(read_log(real_data / log)[0].frames[:40_000]) for log in logs]
+
+
+@pytest.mark.parametrize("vehicle", ["sedan", "van"])
+def test_cars_lie_among_real_cars(
+    real_figures: list[dict[str, float]], drives: dict[str, FrameTable], vehicle: str
+) -> None:
+    for name, value in figures(drives[vehicle]).items():
+        low, high = min(car[name] for car in real_figures), max(car[name] for car in real_figures)
         assert 0.8 * low <= value <= 1.25 * high, f"{name}: {value:.3f}, real cars {low:.3f} to {high:.3f}"

@@ -61,6 +61,17 @@ _ENGINE = Ecu(
             0x18FEF700, 1000, 8, (*_unavailable(0, 3), Signal("battery", 32, 16, 40, 0, 1.0, True), *_unavailable(6, 7))
         ),
         Message(0x18FECA00, 1000, 8, (Constant(0, 64, 0x00FF00000000FFFF),)),
+        Message(
+            0x18F00A00,
+            50,
+            8,
+            (
+                Signal("load", 0, 16, 150, 800, 20.0, True),
+                Signal("fuel_rate", 16, 16, 90, 0, 6.0, True),
+                *_unavailable(4, 7),
+            ),
+        ),
+        Message(0x18FE6900, 1000, 8, (Signal("oil", 0, 8, 1, 40), *_unavailable(1, 7))),
     ),
 )
 _GEARBOX = Ecu(
@@ -109,6 +120,17 @@ _BRAKES = Ecu(
             8,
             (Constant(0, 8, 0xCF), Signal("pressure", 8, 8, 2), Constant(16, 8, 0xF0), *_unavailable(3, 7)),
         ),
+        Message(
+            0x08FE6E0B,
+            20,
+            8,
+            tuple(
+                Signal(f"wheel_{wheel}", 16 * k, 16, 256, 0, 2.0, True)
+                for k, wheel in enumerate(("fl", "fr", "rl", "rr"))
+            ),
+        ),
+        Message(0x18FE4F0B, 100, 8, (Signal("braking", 0, 8, 1, 0xF0), *_unavailable(1, 7))),
+        Message(0x18FECA0B, 1000, 8, (Constant(0, 64, 0x00FF00000000FFFF),)),
         Message(0x18FEBF0B, 100, 8, (Signal("wheel_fl", 0, 16, 256, 0, 1.0, True), Constant(16, 48, 0x7D7D7D7DFFFF))),
         Message(
             0x18FEAE30,
@@ -116,6 +138,27 @@ _BRAKES = Ecu(
             8,
             (Constant(0, 8, 0xFF), Signal("pressure", 8, 8, -0.5, 130), Constant(16, 16, 0x8282), *_unavailable(4, 7)),
         ),
+    ),
+)
+_EXHAUST = Ecu(
+    "exhaust",
+    50,
+    0.5,
+    (
+        Message(
+            0x18F00E51,
+            50,
+            8,
+            (Signal("load", 0, 16, 240, 4000, 30.0, True), Constant(16, 16, 0x4E66), Constant(32, 32, 0x55FFFFFF)),
+        ),
+        Message(
+            0x18F00F52,
+            50,
+            8,
+            (Signal("fuel_rate", 0, 16, 12, 3900, 4.0, True), Constant(16, 16, 0x4E66), Constant(32, 32, 0x55FFFFFF)),
+        ),
+        Message(0x18FDB251, 500, 8, (Signal("load", 0, 16, 60, 14000, 15.0, True), *_unavailable(2, 7))),
+        Message(0x18FE5651, 1000, 8, (Signal("fuel", 0, 8, 2.0), *_unavailable(1, 7))),
     ),
 )
 _RETARDER = Ecu(
@@ -204,7 +247,7 @@ TRUCK = Vehicle(
         track=2.05,
         steering_ratio=20.0,
     ),
-    ecus=(_ENGINE, _GEARBOX, _BRAKES, _RETARDER, _CRUISE, _CAB),
+    ecus=(_ENGINE, _GEARBOX, _BRAKES, _EXHAUST, _RETARDER, _CRUISE, _CAB),
     # A tester asks for engine hours and fuel consumption by the request group 0xEA00 (SAE J1939-21).
     diagnostics=Diagnostics(
         0x18EA00F9,

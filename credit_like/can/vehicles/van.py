@@ -1,4 +1,4 @@
-"""A delivery van: 11-bit ids at 500 kbit/s, least significant byte first, a 12.5 ms schedule, six control units.
+"""A delivery van: 11-bit ids at 500 kbit/s, least significant byte first, a 12.5 ms schedule, eight control units.
 
 Ids and layouts are invented, and share neither with the sedan.
 """
@@ -54,9 +54,9 @@ _CHASSIS = Ecu(
             0x1A4,
             25,
             8,
-            (Signal("speed", 0, 16, 10, little=True), Signal("yaw", 16, 16, 50, 32768, 1, True), Counter(60)),
+            (Signal("speed", 0, 16, 10, little=True), Signal("yaw", 16, 16, 50, 32768, 1, True)),
         ),
-        Message(0x1A2, 25, 4, (Signal("lateral", 0, 8, 20, 128), Signal("acceleration", 8, 8, 20, 128), Counter(28))),
+        Message(0x1A2, 25, 4, (Signal("lateral", 0, 8, 20, 128), Signal("acceleration", 8, 8, 20, 128))),
         Message(0x2B2, 50, 8, (Constant(0, 64, 0xFFFFFFFFFFFFFFFF),)),
         Message(0x37F, 100, 4, (Constant(0, 32, 0xFCFFFFFF),)),
     ),
@@ -68,7 +68,7 @@ _TRANSMISSION = Ecu(
     (
         Message(0x0BA, 25, 8, (Signal("gear", 0, 4), Counter(12), Signal("rpm", 16, 8, 0.03), Checksum(56))),
         Message(0x1C4, 25, 8, (Signal("oil", 0, 8, 1, 48), Constant(8, 48, 0x00FF32000000))),
-        Message(0x1D2, 25, 5, (Signal("gear", 4, 4), Constant(8, 16, 0x0CFF), Counter(36))),
+        Message(0x1D2, 25, 5, (Signal("gear", 4, 4), Constant(8, 16, 0x0CFF))),
         Message(0x304, 200, 2, (Constant(0, 16, 0x80FF),)),
     ),
 )
@@ -85,6 +85,30 @@ _CABIN = Ecu(
         Message(0x2CA, 200, 2, (Signal("outside", 0, 8, 2, 80), Constant(8, 8, 0xFF))),
         Message(0x2F8, 1000, 8, (Signal("clock", 0, 24, little=True), Constant(24, 32, 0x12F20714))),
         Message(0x330, 500, 8, (Signal("odometer", 0, 24, 1, little=True), Signal("fuel", 24, 8, 0.6))),
+    ),
+)
+_STEERING = Ecu(
+    "steering",
+    12.5,
+    0.2,
+    (
+        Message(0x0C8, 12.5, 6, (Signal("steering_rate", 0, 16, 4, 32768, 0.6, True), Constant(16, 16, 0x1080))),
+        Message(0x1EC, 25, 8, (Signal("steering", 8, 8, 0.3, 128), Constant(24, 24, 0x008000))),
+        Message(0x3CA, 200, 3, (Constant(0, 24, 0x0100A0),)),
+    ),
+)
+_STABILITY = Ecu(
+    "stability",
+    12.5,
+    0.12,
+    (
+        Message(0x0B5, 12.5, 5, (Signal("yaw", 0, 16, 100, 32768, 1.5, True), Constant(16, 16, 0x0FF0))),
+        Message(
+            0x0CA, 12.5, 8, (Signal("torque", 8, 8, 2, 0, 0.5), Constant(16, 32, 0x7F007F00), Signal("braking", 63, 1))
+        ),
+        Message(0x1AC, 25, 8, (Signal("lateral", 0, 16, 400, 32768, 2, True), Constant(32, 16, 0x4000))),
+        Message(0x1B0, 25, 8, (Constant(0, 64, 0x0000800000800000),)),
+        Message(0x2B8, 50, 6, (Signal("pressure", 0, 8, 2), Constant(16, 16, 0xFE00))),
     ),
 )
 _INSTRUMENTS = Ecu(
@@ -143,6 +167,6 @@ VAN = Vehicle(
         track=1.75,
         steering_ratio=17.0,
     ),
-    ecus=(_POWER, _CHASSIS, _TRANSMISSION, _CABIN, _INSTRUMENTS, _TELEMATICS),
+    ecus=(_POWER, _CHASSIS, _TRANSMISSION, _STEERING, _STABILITY, _CABIN, _INSTRUMENTS, _TELEMATICS),
     diagnostics=ON_BOARD_DIAGNOSTICS,
 )
