@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,9 @@ from credit_like.can.frames import FrameTable
 from credit_like.config import Settings, closest
 from credit_like.graphs._kernel import MAX_WINDOW
 from credit_like.graphs.plan import Segment, SplitPlan
+
+#: Rows of a capture that are looked at together: memory does not grow with the capture, and speed does not suffer.
+_BLOCK_ROWS = 1 << 18
 
 
 class WindowSettings(Settings):
@@ -122,17 +125,18 @@ def cut_windows(captures: Sequence[Capture], plan: SplitPlan, settings: WindowSe
     dropped = skipped = 0
     for segment in plan.segments:
         capture = captures[by_name[segment.capture]]
-        for bus in np.flatnonzero(np.bincount(capture.frames.bus[segment.row_start : segment.row_stop])):
-            rows = rows_of_bus(capture.frames, int(bus), segment.row_start, segment.row_stop)
-            starts = np.arange(0, len(rows) - settings.window + 1, settings.step)
-            records = _describe(capture, rows, starts, settings.window, families)
-            records["capture"] = by_name[segment.capture]
-            records["split"] = split_names.index(segment.split)
-            records["bus"] = bus
-            parts.append(records)
-            reached = int(starts[-1]) + settings.window if len(starts) else 0
-            dropped += len(rows) - reached
-            skipped += max(0, len(starts) - 1) * max(0, settings.step - settings.window)
+        for bus, count in _buses(capture.frames, segment).items():
+            windows = 0
+            for rows, starts in _rows_of_windows(capture.frames, bus, segment, settings):
+                records = _describe(capture, rows, starts, settings.window, families)
+                records["capture"] = by_name[segment.capture]
+                records["split"] = split_names.index(segment.split)
+                records["bus"] = bus
+                parts.append(records)
+                windows += len(starts)
+            reached = (windows - 1) * settings.step + settings.window if windows else 0
+            dropped += count - reached
+            skipped += max(0, windows - 1) * max(0, settings.step - settings.window)
     records = np.concatenate(parts)
     return WindowTable(
         **{name: np.ascontiguousarray(records[name]) for name in WINDOW_DTYPE.names or ()},
@@ -147,6 +151,31 @@ def cut_windows(captures: Sequence[Capture], plan: SplitPlan, settings: WindowSe
 def rows_of_bus(frames: FrameTable, bus: int, row_start: int, row_stop: int) -> NDArray[np.int64]:
     """int64[m]: the rows ``row_start <= row < row_stop`` that ``bus`` carried."""
     return np.flatnonzero(frames.bus[row_start:row_stop] == bus) + row_start
+
+
+def _buses(frames: FrameTable, segment: Segment) -> dict[int, int]:
+    """How many frames of the segment each bus carried."""
+    counts = np.zeros(256, np.int64)
+    for row in range(segment.row_start, segment.row_stop, _BLOCK_ROWS):
+        counts += np.bincount(frames.bus[row : min(row + _BLOCK_ROWS, segment.row_stop)], minlength=256)
+    return {int(bus): int(counts[bus]) for bus in np.flatnonzero(counts)}
+
+
+def _rows_of_windows(
+    frames: FrameTable, bus: int, segment: Segment, settings: WindowSettings
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """The windows of one bus, some at a time: int64 rows of the bus, and where among these each window starts."""
+    rows = np.empty(0, np.int64)
+    wait = 0  # frames of the bus to pass over before the next window starts
+    for row in range(segment.row_start, segment.row_stop, _BLOCK_ROWS):
+        found = rows_of_bus(frames, bus, row, min(row + _BLOCK_ROWS, segment.row_stop))
+        rows = np.concatenate([rows, found])
+        starts = np.arange(wait, len(rows) - settings.window + 1, settings.step)
+        if len(starts):
+            yield rows, starts
+            wait = int(starts[-1]) + settings.step
+        passed = min(wait, len(rows))
+        rows, wait = rows[passed:], wait - passed
 
 
 def _describe(

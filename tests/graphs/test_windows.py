@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from credit_like.can.captures import AttackInterval
+from credit_like.graphs import windows as windows_module
 from credit_like.graphs.plan import Segment, SplitPlan
 from credit_like.graphs.windows import WINDOW_DTYPE, WindowSettings, cut_windows, rows_of_bus
 from tests.graphs.traffic import capture
@@ -45,6 +46,26 @@ def test_every_frame_is_accounted_for_and_none_is_in_two_segments(
     assert len(seen) + windows.dropped_frames + windows.skipped_frames == borders[-1] - borders[0]
     if stride is None or stride <= window:
         assert windows.skipped_frames == 0
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    window=st.integers(2, 40),
+    stride=st.integers(1, 60),
+    buses=st.integers(1, 3),
+    block=st.integers(1, 90),
+)
+def test_the_windows_do_not_depend_on_the_blocks_they_are_cut_in(
+    seed: int, window: int, stride: int, buses: int, block: int
+) -> None:
+    drive = capture(n=300, seed=seed, buses=buses, attacked=slice(100, 150))
+    plan = plan_of(("drive", "train", 3, 190), ("drive", "test", 190, 300))
+    whole = cut_windows([drive], plan, WindowSettings(window=window, stride=stride))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(windows_module, "_BLOCK_ROWS", block)
+        parts = cut_windows([drive], plan, WindowSettings(window=window, stride=stride))
+    assert np.array_equal(parts.records(), whole.records())
+    assert (parts.dropped_frames, parts.skipped_frames) == (whole.dropped_frames, whole.skipped_frames)
 
 
 def test_tails_are_dropped_and_gaps_between_windows_skipped() -> None:
