@@ -106,7 +106,7 @@ class BatchLoop(SettingAttributes, ABC):
         scale = self._group.add(self._weight if weight is None else weight)
         self.loss_t = loss if scale == 1.0 else loss * scale
         if self.on_nonfinite == "raise" and self.scaler is None:
-            self._finite.add(self.step_state.optimizer_step, loss.detach())
+            self._finite.add(self.step_state.optimizer_step, loss)
         with nullcontext() if self.autocast_dtype is None else torch.autocast(self.device.type, enabled=False):
             self.do_backward()
         self._hooks("on_after_backward", self, self.model)

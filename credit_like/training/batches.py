@@ -15,27 +15,26 @@ def to_device(batch: Any, device: torch.device) -> Any:
     """``batch`` on ``device``: a tensor, anything with ``.to`` (a PyG batch), or tuples, lists and dicts of them."""
     if isinstance(batch, Tensor):
         return batch if batch.device == device else batch.to(device, non_blocking=True)
+    if isinstance(batch, tuple | list):
+        moved = [to_device(value, device) for value in batch]
+        return type(batch)(*moved) if hasattr(batch, "_fields") else type(batch)(moved)
     if isinstance(batch, Mapping):
         return {key: to_device(value, device) for key, value in batch.items()}
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(to_device(value, device) for value in batch))
-    if isinstance(batch, tuple | list):
-        return type(batch)(to_device(value, device) for value in batch)
     move = getattr(batch, "to", None)
     return move(device) if callable(move) else batch
 
 
 def samples_in(batch: Any) -> float:
     """Graphs of a graph batch, else the first dimension of the first tensor, else 1."""
+    if isinstance(batch, Tensor):
+        return float(batch.shape[0]) if batch.ndim else 1.0
+    if isinstance(batch, tuple | list):
+        return samples_in(batch[0]) if batch else 1.0
     graphs = getattr(batch, "num_graphs", None)
     if isinstance(graphs, int):
         return float(graphs)
-    if isinstance(batch, Tensor):
-        return float(batch.shape[0]) if batch.ndim else 1.0
     if isinstance(batch, Mapping) and batch:
         return samples_in(next(iter(batch.values())))
-    if isinstance(batch, tuple | list) and batch:
-        return samples_in(batch[0])
     return 1.0
 
 

@@ -68,23 +68,21 @@ class EMATracker:
             self.shadow[name] = value.detach().to(self._device or value.device, full, copy=True)
         self._pair(model)
 
-    @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Take ``model``'s present weights into the average. Raises RuntimeError while the weights are swapped."""
         if self._swapped:
             raise RuntimeError("EMATracker.update: the averaged weights are in the model now; swap them back first")
-        if not all(owner.get(key) is value for owner, key, value in self._watched):
+        if not self._paired():
             self._pair(model)
         self.step += 1
         if self.step > self.start_step and (self.step - self.start_step) % self.update_every:
             return
         d = min(self.decay, (1 + self.step) / (10 + self.step)) if self.step > self.start_step else 0.0
-        for shadows, values in self._groups:
-            same = values[0].dtype == shadows[0].dtype and values[0].device == shadows[0].device
-            present = values if same else [v.to(s.device, s.dtype) for s, v in zip(shadows, values, strict=True)]
-            torch._foreach_lerp_(shadows, present, 1.0 - d)
-        for shadow, value in self._copied:
-            shadow.copy_(value)
+        with torch.no_grad():
+            for shadows, values in self._groups:
+                torch._foreach_lerp_(shadows, _like(shadows, values), 1.0 - d)
+            for shadow, value in self._copied:
+                shadow.copy_(value)
 
     @torch.no_grad()
     def swap(self, model: nn.Module) -> None:
@@ -161,8 +159,21 @@ class EMATracker:
         inexact = value.is_floating_point() or value.is_complex()
         return inexact and (self._buffers == "average" or isinstance(value, nn.Parameter))
 
+    def _paired(self) -> bool:
+        """Whether the pairs still stand: ``.to()`` may replace a tensor, or what lies behind it."""
+        for owner, key, value in self._watched:  # a loop, since this is what an update of small weights waits for
+            if owner.get(key) is not value:
+                return False
+        for first, device, dtype in self._kinds:  # noqa: SIM110
+            if first.dtype is not dtype or first.device != device:
+                return False
+        return True
+
     def _pair(self, model: nn.Module) -> None:
-        """Pair shadow and model tensors again; one group a (device, dtype) pair for the foreach call."""
+        """Pair shadow and model tensors again; one group a (device, dtype) pair for the foreach call.
+
+        The model's own tensors are kept, and not their ``detach()``, which would stay behind when ``.data`` changes.
+        """
         groups: dict[Any, tuple[list[Tensor], list[Tensor]]] = {}
         self._watched: list[tuple[dict[str, Any], str, Tensor]] = []
         self._by_name: dict[str, Tensor] = {}
@@ -174,14 +185,15 @@ class EMATracker:
                 self.shadow[name] = self.shadow[name].to(value.device)
             shadow = self.shadow[name]
             self._watched.append((owner, key, value))
-            self._by_name[name] = value.detach()
+            self._by_name[name] = value
             if not self._averages(value):
-                self._copied.append((shadow, value.detach()))
+                self._copied.append((shadow, value))
             else:
                 shadows, values = groups.setdefault((value.device, value.dtype, shadow.dtype), ([], []))
                 shadows.append(shadow)
-                values.append(value.detach())
+                values.append(value)
         self._groups = list(groups.values())
+        self._kinds = [(values[0], values[0].device, values[0].dtype) for _, values in self._groups]
         if len(self._by_name) != len(self.shadow):
             gone = sorted(self.shadow.keys() - self._by_name.keys())
             raise TypeError(f"EMATracker: {gone[:5]} are no longer in the model")
@@ -192,6 +204,13 @@ def put_into_model(shadow: Mapping[str, Tensor], model: nn.Module) -> None:
     """Copy averaged weights into ``model`` for good, rounded to its dtypes; tied weights through their one tensor."""
     for name, _owner, _key, value in _tracked(model):
         value.copy_(shadow[name])
+
+
+def _like(shadows: list[Tensor], values: list[Tensor]) -> list[Tensor]:
+    """``values`` on the device and in the dtype of ``shadows``; themselves where they are so already."""
+    if values[0].dtype is shadows[0].dtype and values[0].device == shadows[0].device:
+        return values
+    return [value.to(shadow.device, shadow.dtype) for shadow, value in zip(shadows, values, strict=True)]
 
 
 def _full_precision(dtype: torch.dtype) -> torch.dtype:

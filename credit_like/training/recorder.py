@@ -36,7 +36,8 @@ class Recorder:
         if isinstance(value, Tensor):
             if value.numel() != 1:
                 raise ValueError(f"record({name!r}): needs a scalar, got a tensor of shape {tuple(value.shape)}")
-            value = value.detach().clone()  # read later: by then the caller may have changed it in place
+            # On the CPU nothing has to be waited for. Elsewhere it is read later, when the caller may have changed it.
+            value = value.item() if value.is_cpu else value.detach().clone()
         self._unread.append((name, value, float(weight)))
         if len(self._unread) >= _READ_AT:
             self._read()
@@ -69,10 +70,10 @@ class FiniteWatch:
     """Notices a non-finite loss without a sync at each step: losses are read together, and the step is named."""
 
     def __init__(self) -> None:
-        self._unread: list[tuple[int, Tensor]] = []
+        self._unread: list[tuple[int, Tensor | float]] = []
 
     def add(self, step: int, loss: Tensor) -> None:
-        self._unread.append((step, loss))
+        self._unread.append((step, loss.item() if loss.is_cpu else loss.detach()))
         if len(self._unread) >= _READ_AT:
             self.check()
 

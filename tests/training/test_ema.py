@@ -309,6 +309,24 @@ def test_tensors_that_were_replaced_are_found_again() -> None:
     assert ema.shadow["weight"].dtype == torch.float32
 
 
+def test_data_that_was_replaced_behind_a_parameter_is_followed() -> None:
+    """As ``.double()`` and ``vector_to_parameters`` do: the parameter stays the same object."""
+    model = One(1.0, torch.float32)
+    ema = EMATracker(model, 0.0)
+    for value, change in (
+        (3.0, lambda: None),
+        (4.0, model.double),
+        (5.0, lambda: nn.utils.vector_to_parameters(torch.tensor([7.0], dtype=torch.float64), model.parameters())),
+        (6.0, lambda: setattr(model.weight, "data", torch.zeros(1, dtype=torch.float64))),
+        (7.0, model.bfloat16),
+    ):
+        change()
+        nn.init.constant_(model.weight, value)
+        ema.update(model)
+        assert float(ema.shadow["weight"]) == value
+    assert ema.shadow["weight"].dtype == torch.float32
+
+
 def test_a_buffer_that_was_reassigned_is_found_again() -> None:
     model = nn.BatchNorm1d(2)
     ema = EMATracker(model, 0.0)
