@@ -28,12 +28,12 @@ def growth(sizes: list[int]) -> list[dict[str, float]]:
     found = []
     for size in sizes:
         with tempfile.TemporaryDirectory() as scratch:
-            _write_columns(Path(scratch), size)
+            write_columns(Path(scratch), size)
             found.append({"million_frames": size / MILLION, **_watched(Path(scratch), size)})
     return found
 
 
-def _write_columns(folder: Path, size: int) -> None:
+def write_columns(folder: Path, size: int) -> None:
     """One long drive, column by column: a simulated one again and again, each time later."""
     rows = min(size, MILLION)
     drive = simulate("sedan", 620 * rows / MILLION + 1, seed=1)[:rows]

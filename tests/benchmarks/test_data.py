@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from benchmarks._graph_building import numpy_loop, pandas_loop, polars_node_features
-from benchmarks._growth import growth
+from benchmarks._growth import build, growth, write_columns
 from benchmarks._parsing import polars_candump, polars_csv, python_can, write_python_can_csv
 from benchmarks._timing import best, table
 from benchmarks.data import RESULTS, ratios, shown
 from credit_like.can import FrameTable, read_log, simulate, write_candump, write_ctt_csv
-from credit_like.graphs import NODE_FEATURES, build_graphs
+from credit_like.graphs import NODE_FEATURES, GraphStore, build_graphs
 
 WINDOW = 100
 
@@ -67,6 +67,16 @@ def test_the_pandas_loop_makes_the_same(frames: FrameTable) -> None:
         assert np.allclose(values[:, 24], ours[:, 24])
 
 
+def test_growth_builds_a_store_from_mapped_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_columns(tmp_path, 20_050)
+    assert build(tmp_path, 20_050) > 0
+    assert float(capsys.readouterr().out) > 50, "MB of this process"
+    store = GraphStore.open(tmp_path / "store")
+    assert len(store) == 200
+    assert (store.windows.t_stop > store.windows.t_start).all()
+
+
+@pytest.mark.slow
 def test_growth_watches_a_store_being_built() -> None:
     (found,) = growth([20_000])
     assert found["million_frames"] == 0.02
