@@ -140,6 +140,7 @@ def test_force_replaces(tmp_path: Path) -> None:
 
 def test_a_log_of_several_captures_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = tmp_path / "two.log"
-    log.write_text("".join(f"(160000{t:04}.000000) can0 123#00\n" for t in (5, 6, 7, 1, 2, 3)))
+    times = [*range(1_600_000_100, 1_600_000_160), *range(1_600_000_000, 1_600_000_060)]
+    log.write_text("".join(f"({t}.000000) can0 123#00\n" for t in times))
     assert main(["inject", str(log), "--attack", "dos", "-o", str(tmp_path / "x.csv")]) == 1
     assert "holds 2 captures (two.log, two.log#2); put each into a log of its own" in capsys.readouterr().err
