@@ -205,7 +205,7 @@ class NotPlain(KeepsHalf):
         (
             Misspelt,
             "it_listens_to_known_events_only",
-            r"\"on_train_epoch_ended \(did you mean 'on_train_epoch_end'\?\)",
+            r"on_train_epoch_ended.*\(did you mean 'on_train_epoch_end'\?\)",
         ),
         (Draws, "it_rides_along_without_changing_what_is_learnt", "another thing is learnt"),
         (Writes, "it_rides_along_without_changing_what_is_learnt", r"another thing is learnt: \['it\.0\.weight"),

@@ -189,6 +189,28 @@ def test_mlflow_keeps_one_run_over_a_resume(tmp_path: Path) -> None:
     assert [(point.step, point.value) for point in history] == [(0, 3.0), (1, 1.0), (2, 2.0)]
 
 
+def test_mlflow_gets_values_together_and_before_the_checkpoint_that_is_ahead_of_them() -> None:
+    pytest.importorskip("mlflow.tracking", reason="the mlflow extra is not installed")
+
+    class Store:
+        calls: list[list[Any]] = []  # noqa: RUF012
+
+        def log_batch(self, run_id: str, metrics: list[Any]) -> None:
+            self.calls.append([(run_id, metric.key, metric.value, metric.step) for metric in metrics])
+
+    patient, eager = MLflowCallback(send_every_s=1e9), MLflowCallback(send_every_s=0)
+    for callback in (patient, eager):
+        callback.run_id, callback._client = "r", Store()
+    patient.log_batch({"train_loss": 1.0, "train_bad": math.nan}, 4)
+    patient.log_batch({"train_loss": 2.0}, 8)
+    assert Store.calls == []
+    assert patient.state_dict() == {"run_id": "r"}
+    assert Store.calls == [[("r", "batch/train_loss", 1.0, 4), ("r", "batch/train_loss", 2.0, 8)]]
+    patient.log_epoch({"valid_loss": 3.0}, 0)
+    eager.log_batch({"train_loss": 4.0}, 12)
+    assert Store.calls[1:] == [[("r", "valid_loss", 3.0, 0)], [("r", "batch/train_loss", 4.0, 12)]]
+
+
 def test_tau_norm_of_a_matrix() -> None:
     weight = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
     assert torch.equal(apply_tau_norm(weight.clone(), 0.0), weight)
