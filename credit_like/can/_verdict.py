@@ -56,7 +56,9 @@ def defects(reader: Reader, findings: Findings) -> list[Defect]:
     ]
     if findings.short:
         found.append(Defect(0, findings.short))
-    if findings.events:
+    if findings.events == 1:
+        found.append(Defect(findings.first_event, "no CAN frame but another event"))
+    elif findings.events:
         where = f", the first is {reader.unit} {findings.first_event}" if findings.first_event else ""
         found.append(Defect(0, f"{findings.events} {reader.unit}s are no CAN frames but other events{where}"))
     return found

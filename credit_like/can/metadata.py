@@ -1,7 +1,8 @@
-"""Metadata files beside logs: ROAD's ``capture_metadata.json`` and ``injection_metadata.json``.
+"""Metadata files beside logs: ROAD's ``capture_metadata.json``, ``injection_metadata.json``, and CrySyS's one a log.
 
 ``capture_metadata.json`` stands in the folder of its logs and names them without suffix. ``injection_metadata.json``
-stands there or in one of the three folders above, and names them by their path from itself.
+stands there or in one of the three folders above, and names them by their path from itself. CrySyS's has the name of
+its log, with ``.json`` in place of the suffix.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from credit_like.can.errors import LogError
 from credit_like.can.families import attack_family
 
 CAPTURE_METADATA, INJECTION_METADATA = "capture_metadata.json", "injection_metadata.json"
+
+#: A metadata file of one log has a few kB; of larger ones only the start is looked at, to tell that it is none.
+_MAX_MARKER_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,60 @@ def declared_for(log: Path) -> Declared | None:
         if entry is not None:
             word = _text(entry, "type", where)
             return _declared(entry, where, family=attack_family(word) if word else "")
-    return None
+    return _from_markers(_marker_file(log))
+
+
+def is_metadata(path: Path) -> bool:
+    """Whether the file is metadata of logs beside it, and no log itself."""
+    if path.name in (CAPTURE_METADATA, INJECTION_METADATA):
+        return True
+    return path.suffix == ".json" and _has_markers(path)
+
+
+def _marker_file(log: Path) -> Path:
+    """``S-1-1-benign.log.gz`` -> ``S-1-1-benign.json``; names of that set have dots in them."""
+    plain = log.with_suffix("") if log.suffix.lower() in (".gz", ".zip", ".zst") else log
+    return plain.with_suffix(".json")
+
+
+def _has_markers(file: Path) -> bool:
+    """Whether a file beside a log speaks of it as CrySyS does; other JSON files are not our affair."""
+    try:
+        with file.open("rb") as start:
+            text = start.read(_MAX_MARKER_BYTES)
+    except OSError:
+        return False
+    return b'"label"' in text and b'"markers"' in text
+
+
+def _from_markers(file: Path) -> Declared | None:
+    """``label`` benign means normal; a marker that says ``Start`` begins an attack, the next ``End`` ends it."""
+    if not file.is_file() or not _has_markers(file):
+        return None
+    where = str(file)
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise LogError(f"{file}: cannot be read ({error}); mend it or remove the file") from error
+    markers = content.get("markers") if isinstance(content, dict) else None
+    if not isinstance(markers, list) or not all(_is_marker(marker) for marker in markers):
+        raise LogError(f"{file}: markers must be a list of time and description, got {markers!r}; mend it or remove it")
+    starts = [marker["time"] for marker in markers if marker["description"].startswith("Start")]
+    ends = [marker["time"] for marker in markers if marker["description"].startswith("End")]
+    if len(starts) != len(ends) or len(starts) + len(ends) != len(markers):
+        raise LogError(f"{file}: every attack needs a marker of its start and one of its end; mend it or remove it")
+    intervals = [_intervals([start, end], where)[0] for start, end in zip(sorted(starts), sorted(ends), strict=True)]
+    return Declared(
+        file=file.name, intervals=tuple(intervals), normal=content.get("label") == "benign" and not intervals
+    )
+
+
+def _is_marker(marker: Any) -> bool:
+    return (
+        isinstance(marker, dict)
+        and isinstance(marker.get("time"), int | float)
+        and isinstance(marker.get("description"), str)
+    )
 
 
 def _entry(file: Path, key: str) -> tuple[dict[str, Any] | None, str]:

@@ -6,14 +6,20 @@ import gzip
 import json
 import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-from credit_like.can import READERS, Capture, FrameTable, LogError, read_log
-from tests.contracts.line_references import NOTHING, REFERENCES, WRONG_LABEL, Frame
+from credit_like.can import READERS as ALL_READERS
+from credit_like.can import Capture, FrameTable, LogError, read_log
+from credit_like.can.readers import TextReader
+from tests.contracts.line_references import REFERENCES
+from tests.contracts.reference_parts import EVENT, NOTHING, WRONG_LABEL, Frame
+from tests.contracts.variants import VARIANTS
 
-MUTATIONS = 300
+READERS = {name: reader for name, reader in ALL_READERS.items() if issubclass(reader, TextReader)}
+MUTATIONS, SOAKED = 300, 2500
 every_reader = pytest.mark.parametrize("name", sorted(READERS))
 
 
@@ -25,33 +31,44 @@ def example_lines(name: str, copies: int = 1) -> list[bytes]:
     return header + lines[len(header) :] * copies
 
 
-def said_by(name: str, content: bytes) -> tuple[list[Frame], int, bool]:
-    """The reference's word on a whole log: frames, number of bad lines, whether a label is wrong."""
-    reader = READERS[name]
+class Said(NamedTuple):
+    """The reference's word on a whole log."""
+
+    frames: list[Frame]
+    bad: int
+    events: int
+    wrong_label: bool
+
+
+def said_by(name: str, content: bytes) -> Said:
+    reader, reference = READERS[name], REFERENCES[name]()
     lines = content.split(b"\n")
     terminated = lines[-1] == b""
     frames: list[Frame] = []
-    bad = 0
+    bad = events = 0
     seen = False
     for number, raw in enumerate(lines, 1):
         line = raw.rstrip(b" \t\r")
         if not line and len(raw) <= 4096:
             continue
         first, seen = not seen, True
-        if first and reader.header is not None and line.strip().lower() == reader.header:
+        if first and len(raw) <= 4096 and reader.header is not None and line.strip().lower() == reader.header:
             continue
-        said = None if len(raw) > 4096 else REFERENCES[name](line)
+        said = None if len(raw) > 4096 else reference(line)
         if said is NOTHING:
+            continue
+        if said is EVENT:
+            events += 1
             continue
         if number == len(lines) and not terminated and (reader.needs_line_end or said in (None, WRONG_LABEL)):
             continue
         if said is WRONG_LABEL:
-            return frames, bad, True
+            return Said(frames, bad, events, True)
         if said is None:
             bad += 1
         else:
             frames.append(said)  # type: ignore[arg-type]
-    return frames, bad, False
+    return Said(frames, bad, events, False)
 
 
 def frames_of(captures: list[Capture]) -> list[Frame]:
@@ -70,8 +87,18 @@ def assert_frames(found: list[Frame], expected: list[Frame], content: bytes) -> 
 
 
 def bad_lines(captures: list[Capture]) -> list[int]:
-    skipped = ("time runs backwards", "the last line has no line end")
+    skipped = ("time runs backwards", "the last line has no line end", "no CAN frame but another event")
     return [d.line for d in captures[0].source.defects if d.line and not d.reason.startswith(skipped)]
+
+
+def events(captures: list[Capture]) -> int:
+    """How many lines were passed over as events."""
+    for defect in captures[0].source.defects:
+        if defect.reason == "no CAN frame but another event":
+            return 1
+        if "are no CAN frames but other events" in defect.reason:
+            return int(defect.reason.split()[0])
+    return 0
 
 
 def assert_same(left: list[Capture], right: list[Capture]) -> None:
@@ -111,16 +138,17 @@ class TestEveryReader:
         assert captures[0].source.format == name
         assert captures[0].source.reason
         assert captures[0].source.frames == sum(len(capture.frames) for capture in captures)
-        assert frames_of(captures) == said_by(name, reader.example)[0]
+        assert frames_of(captures) == said_by(name, reader.example).frames
         assert not bad_lines(captures)
 
     @pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 1000])
     def test_blocks_do_not_show(self, name: str, size: int, tmp_path: Path) -> None:
         path = write(tmp_path, messy(name))
         whole = read_log(path, format=name, max_bad_lines=1)
-        frames, bad, _ = said_by(name, messy(name).removeprefix(b"\xef\xbb\xbf"))
-        assert frames_of(whole) == frames
-        assert len(bad_lines(whole)) == bad >= 3
+        said = said_by(name, messy(name).removeprefix(b"\xef\xbb\xbf"))
+        assert frames_of(whole) == said.frames
+        assert len(bad_lines(whole)) == said.bad >= 3
+        assert events(whole) == said.events
         assert_same(read_log(path, format=name, max_bad_lines=1, block_bytes=size), whole)
 
     @pytest.mark.parametrize("packing", ["gz", "zip", "zip of gz"])
@@ -171,29 +199,39 @@ class TestEveryReader:
 
     def test_a_cut_log_loses_at_most_its_last_line(self, name: str, tmp_path: Path) -> None:
         content = READERS[name].example
-        whole, _, _ = said_by(name, content)
+        whole = said_by(name, content).frames
         for end in range(len(content) * 2 // 3, len(content)):
             frames = frames_of(read_log(write(tmp_path, content[:end]), format=name))
             assert frames == whole[: len(frames)]
-            assert len(frames) >= content[:end].count(b"\n") - 3
+            assert len(frames) >= len(said_by(name, content[:end].rpartition(b"\n")[0] + b"\n").frames)
 
     def test_mutated_logs_give_right_frames_or_a_named_refusal(self, name: str, tmp_path: Path) -> None:
-        rng = np.random.default_rng(sum(name.encode()))
-        read = 0
-        for _ in range(MUTATIONS):
-            content = mutated(b"\n".join(example_lines(name, 4)) + b"\n", rng)
-            path = write(tmp_path, content)
-            frames, bad, wrong_label = said_by(name, content.removeprefix(b"\xef\xbb\xbf"))
-            captures, error = outcome(path, name)
-            if error:
-                assert "drive.log" in error
-                assert wrong_label or not frames or "no clock" in error, content
-                continue
-            assert not wrong_label, content
-            assert_frames(frames_of(captures), frames, content)
-            assert len(bad_lines(captures)) == bad, content
-            read += 1
-        assert read > MUTATIONS / 2
+        sweep(name, range(MUTATIONS), tmp_path)
+
+    @pytest.mark.slow
+    def test_many_mutated_logs_give_right_frames_or_a_named_refusal(self, name: str, tmp_path: Path) -> None:
+        sweep(name, range(MUTATIONS, MUTATIONS + SOAKED), tmp_path)
+
+
+def sweep(name: str, seeds: range, folder: Path) -> None:
+    """Every damaged log is read exactly as the reference reads it, or refused by name."""
+    bases = [b"\n".join(example_lines(name, 4)) + b"\n", *VARIANTS.get(name, ())]
+    read = 0
+    for seed in seeds:
+        content = mutated(bases[seed % len(bases)], np.random.default_rng([seed, *name.encode()]))
+        path = write(folder, content)
+        said = said_by(name, content.removeprefix(b"\xef\xbb\xbf"))
+        captures, error = outcome(path, name)
+        if error:
+            assert "drive.log" in error
+            assert said.wrong_label or not said.frames or "no clock" in error, content
+            continue
+        assert not said.wrong_label, content
+        assert_frames(frames_of(captures), said.frames, content)
+        assert len(bad_lines(captures)) == said.bad, content
+        assert events(captures) == said.events, content
+        read += 1
+    assert read > len(seeds) / 2
 
 
 def outcome(path: Path, name: str) -> tuple[list[Capture], str]:

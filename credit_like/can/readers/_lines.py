@@ -22,8 +22,8 @@ class Lines:
     """Whole lines of a text: ``text[start[i]:stop[i]]`` is line ``i`` without its end (LF or CRLF) and trailing blanks.
 
     ``text`` uint8[bytes]; ``start``, ``stop``, ``number`` int64[n]; ``number`` counts from 1 in the whole text. Blank
-    lines are left out. ``too_long`` int64[k] are rows above ``MAX_LINE_BYTES``. ``terminated`` is False where the
-    text ended without a line end, in which case the last row may have been cut short.
+    lines are left out. ``too_long`` int64[k] are rows above ``MAX_LINE_BYTES``, which stand here as empty ones.
+    ``terminated`` is False where the text ended without a line end, in which case the last row may have been cut short.
     """
 
     text: NDArray[np.uint8]
@@ -81,6 +81,7 @@ def _lines_of(block: bytes, number: int, terminated: bool = True) -> tuple[Lines
     too_long = stop - start > MAX_LINE_BYTES
     _trim(text, start, stop)
     numbers = np.arange(number, number + len(start))
+    stop[too_long] = start[too_long]
     kept = (stop > start) | too_long
     if not kept.all():
         start, stop, numbers, too_long = start[kept], stop[kept], numbers[kept], too_long[kept]

@@ -23,6 +23,12 @@ _HEX[48:58] = np.arange(10)
 _HEX[65:71] = np.arange(10, 16)
 _HEX[97:103] = np.arange(10, 16)
 
+#: uint8[16]: payload bytes by the data length code of a CAN FD frame (ISO 11898-1, table 5).
+DLC_LENGTHS = np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 20, 24, 32, 48, 64], np.uint8)
+
+#: bool[65]: the payload lengths that a frame can have; those above 8 only a CAN FD frame.
+FD_LENGTHS = np.isin(np.arange(65), DLC_LENGTHS)
+
 #: Powers of ten that are exact in float64.
 _POWERS = np.array([10.0**k for k in range(23)])
 
@@ -118,6 +124,22 @@ def read_seconds(text, i, stop, shift):
     if value >= TIME_LIMIT:
         return 0.0, -1
     return value, i
+
+
+@compiled_parser
+def read_decimal(text, i, stop, most):
+    """``(value, position after it)`` of a whole number of ``most`` digits at most; the position is -1 where it is none.
+
+    More digits are none, too.
+    """
+    value = np.int64(0)
+    first = i
+    while i < stop and 48 <= text[i] <= 57:
+        value = value * 10 + (text[i] - 48)
+        i += 1
+        if i - first > most:
+            return value, -1
+    return value, (i if i > first else -1)
 
 
 @compiled_parser

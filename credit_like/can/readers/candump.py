@@ -4,34 +4,42 @@ from __future__ import annotations
 
 import re
 
-import numpy as np
-
 from credit_like.can._compiled import compiled_parser
-from credit_like.can.frames import ERROR, EXTENDED, FD, REMOTE
+from credit_like.can.frames import ERROR, FD, REMOTE
 from credit_like.can.readers._base import TextReader
+from credit_like.can.readers._delta import DeltaClock
 from credit_like.can.readers._lines import Lines
-from credit_like.can.readers._numbers import SPACE, TAB, is_word, read_hex, read_payload, read_seconds, read_truth, skip
+from credit_like.can.readers._numbers import (
+    FD_LENGTHS,
+    SPACE,
+    TAB,
+    is_word,
+    read_hex,
+    read_payload,
+    read_seconds,
+    read_truth,
+    skip,
+)
 from credit_like.can.readers._rows import (
     BAD_FLAGS,
-    BAD_ID,
     BAD_INTERFACE,
     BAD_LABEL,
     BAD_TIME,
     GOOD,
-    ID_TOO_LARGE,
     MISSING_FIELD,
     NEEDS_FD,
     PAYLOAD_TOO_LONG,
     TRAILING_TEXT,
     Rows,
 )
+from credit_like.can.readers._socketcan import (
+    Interfaces,
+    interface_number,
+    read_can_id,
+    skip_interface,
+)
 
 FRAME = rb"\(\d[\d.eE+-]*\) \S+ +[0-9A-Fa-f]{3,8}##?[0-9A-FRa-f]*"
-
-_INTERFACES, _NAME_BYTES = 256, 16  # IFNAMSIZ of Linux: 15 letters and an end
-_ERROR_BIT, _RESERVED_BITS, _ID_MASK = 0x20000000, 0xC0000000, 0x1FFFFFFF  # CAN_ERR_FLAG and others of linux/can.h
-_FD_LENGTHS = np.zeros(65, np.bool_)
-_FD_LENGTHS[[0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 20, 24, 32, 48, 64]] = True
 
 
 class CandumpReader(TextReader):
@@ -59,14 +67,29 @@ class CandumpReader(TextReader):
     )
 
     def __init__(self) -> None:
-        self._names = np.zeros((_INTERFACES, _NAME_BYTES), np.uint8)
-        self._count = np.zeros(1, np.int64)
+        self._interfaces = Interfaces()
 
     def parse(self, lines: Lines, rows: Rows) -> None:
-        _parse(lines.text, lines.start, lines.stop, self.labelled, self._names, self._count, rows)
+        known = self._interfaces
+        _parse(lines.text, lines.start, lines.stop, self.labelled, known.names, known.count, rows)
 
     def buses(self) -> list[str]:
-        return [name.tobytes().rstrip(b"\0").decode("ascii") for name in self._names[: self._count[0]]]
+        return self._interfaces.listed()
+
+
+class CandumpDeltaReader(DeltaClock, CandumpReader):
+    """The same lines where the time is the gap since the line before (``candump -L -td``)."""
+
+    name = "candump_delta"
+    title = "candump -L -td"
+    example = (
+        b"(0000000000.000000) can0 285#0000000000000D94\n"
+        b"(0000000000.000202) can0 551#\n"
+        b"(0000000000.000122) can1 18DAF110#023E00\n"
+        b"(0000000000.000105) can0 7DF#R8\n"
+        b"(0000000000.000091) can1 123##1000102030405060708090A0B\n"
+        b"(0000000000.001696) can0 20000004#0004000000000000 R\n"
+    )
 
 
 @compiled_parser
@@ -83,28 +106,26 @@ def _parse_line(text, i, stop, labelled, names, count, rows, row):
     if i < 0:
         return BAD_TIME
     if i + 1 >= stop or text[i] != 41 or text[i + 1] != SPACE:  # )
+        rows.t[row] = 0.0
         return MISSING_FIELD
     name = i + 2
-    i = name
-    while i < stop and _is_name_byte(text[i]):
-        i += 1
-    name_stop = i
-    if i == name or i - name >= _NAME_BYTES or i >= stop or text[i] != SPACE:
+    name_stop = skip_interface(text, name, stop)
+    if name_stop < 0 or name_stop >= stop or text[name_stop] != SPACE:
         return BAD_INTERFACE
-    code, i, most = _parse_id(text, skip(text, i, stop, SPACE), stop, rows, row)
+    code, i, most = _parse_id(text, skip(text, name_stop, stop, SPACE), stop, rows, row)
     if code != GOOD:
         return code
     if rows.flags[row] & REMOTE == 0:
         code, length, i = read_payload(text, i, stop, most, rows.payload, row)
         if code != GOOD:
             return code
-        if not _FD_LENGTHS[length]:
+        if not FD_LENGTHS[length]:
             return PAYLOAD_TOO_LONG
         rows.length[row] = length
     code = _parse_labels(text, i, stop, rows, row) if labelled else _parse_direction(text, i, stop)
     if code != GOOD:
         return code
-    bus = _bus(text, name, name_stop, names, count)
+    bus = interface_number(text, name, name_stop, names, count)
     if bus < 0:
         return BAD_INTERFACE
     rows.bus[row] = bus
@@ -114,19 +135,9 @@ def _parse_line(text, i, stop, labelled, names, count, rows, row):
 @compiled_parser
 def _parse_id(text, i, stop, rows, row):
     """``(code, position of the data, bytes it may have)``; fills id and flags."""
-    value, digits, i = read_hex(text, i, stop)
-    if digits != 3 and digits != 8:
-        return BAD_ID, i, 0
-    flags = 0
-    if digits == 8:
-        if value & _RESERVED_BITS:
-            return ID_TOO_LARGE, i, 0
-        flags = ERROR if value & _ERROR_BIT else EXTENDED
-        value &= _ID_MASK
-        if value > 0x7FF:
-            flags |= EXTENDED
-    elif value > 0x7FF:
-        return ID_TOO_LARGE, i, 0
+    code, value, flags, i = read_can_id(text, i, stop)
+    if code != GOOD:
+        return code, i, 0
     if i >= stop or text[i] != 35:  # #
         return MISSING_FIELD, i, 0
     i += 1
@@ -184,26 +195,3 @@ def _next_word(text, i, stop):
     while i < stop and text[i] != SPACE and text[i] != TAB:
         i += 1
     return first, i
-
-
-@compiled_parser
-def _is_name_byte(byte):
-    return 48 <= byte <= 57 or 65 <= byte <= 90 or 97 <= byte <= 122 or byte == 45 or byte == 46 or byte == 95
-
-
-@compiled_parser
-def _bus(text, i, stop, names, count):
-    """The number of the interface ``text[i:stop]`` by first appearance, entered where it is new; -1: no room."""
-    size = stop - i
-    for bus in range(count[0]):
-        k = 0
-        while k < size and names[bus, k] == text[i + k]:
-            k += 1
-        if k == size and names[bus, k] == 0:
-            return bus
-    if count[0] == len(names):
-        return -1
-    for k in range(size):
-        names[count[0], k] = text[i + k]
-    count[0] += 1
-    return count[0] - 1

@@ -137,30 +137,43 @@ def _parse_text_line(text, i, stop, rows, row):
     i = read_word(text, skip(text, i, stop, SPACE), stop, b"ID: ")
     if i < 0:
         return MISSING_FIELD
-    value, digits, i = read_hex(text, skip(text, i, stop, SPACE), stop)
+    code, i = parse_id_and_flags(text, skip(text, i, stop, SPACE), stop, rows, row)
+    if code != GOOD:
+        return code
+    i = read_word(text, i, stop, b"DLC: ")
+    if i < 0:
+        return MISSING_FIELD
+    code, i = parse_dlc_and_bytes(text, skip(text, i, stop, SPACE), stop, rows, row)
+    if code != GOOD:
+        return code
+    return GOOD if i == stop else TRAILING_TEXT
+
+
+@compiled_parser
+def parse_id_and_flags(text, i, stop, rows, row):
+    """``(code, position after them and their blanks)`` of ``0316    000``; the flags are 100 for a remote frame."""
+    value, digits, i = read_hex(text, i, stop)
     flags = id_flags(value, digits)
     if flags < 0 or i >= stop or text[i] != SPACE:
-        return BAD_ID
+        return BAD_ID, i
     i = skip(text, i, stop, SPACE)
     after = read_word(text, i, stop, b"000 ")
     if after < 0:
         after = read_word(text, i, stop, b"100 ")
         if after < 0:
-            return BAD_FLAGS
+            return BAD_FLAGS, i
         flags |= REMOTE
-    i = read_word(text, skip(text, after, stop, SPACE), stop, b"DLC: ")
-    if i < 0:
-        return MISSING_FIELD
-    i = skip(text, i, stop, SPACE)
-    if i >= stop or not 48 <= text[i] <= 56:
-        return BAD_DLC
-    length = text[i] - 48
-    code, i = read_bytes(text, i + 1, stop, length, SPACE, rows.payload, row)
-    if code != GOOD:
-        return code
-    if i != stop:
-        return TRAILING_TEXT
     rows.id[row] = value
     rows.flags[row] = flags
+    return GOOD, skip(text, after, stop, SPACE)
+
+
+@compiled_parser
+def parse_dlc_and_bytes(text, i, stop, rows, row):
+    """``(code, position after them)`` of ``2    01 00``; in these sets a remote frame keeps the bytes it is given."""
+    if i >= stop or not 48 <= text[i] <= 56:
+        return BAD_DLC, i
+    length = text[i] - 48
+    code, i = read_bytes(text, i + 1, stop, length, SPACE, rows.payload, row)
     rows.length[row] = length
-    return GOOD
+    return code, i
