@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,13 +62,27 @@ def load_data(settings: DataSettings) -> Data:
 
     Raises UserError for logs that cannot be used; the message names file and line.
     """
+    if not settings.path.exists():
+        raise UserError(
+            f"data.path {settings.path} is not there; name your logs: `credit-like train gat data.path=FOLDER`"
+        )
     dataset = read_dataset(settings.path)
-    for note in dataset.notes:
-        print(f"note: {note}")
+    print_notes(dataset.notes)
     captures = settle_labels(dataset.captures, settings.split)
     plan = plan_splits(captures, settings.split, settings.window.window)
     store = GraphStore.build(settings.store / _store_name(settings), captures, plan, settings.window)
     return Data(captures, dataset.duplicates, plan, store)
+
+
+def print_notes(notes: Sequence[str]) -> None:
+    """What the reader says of the files, those that are no logs in one line."""
+    signs = ("no log of a known format", "metadata of the logs")
+    others = [note.split(":")[0] for note in notes if any(sign in note for sign in signs)]
+    for note in notes:
+        if note.split(":")[0] not in others:
+            print(f"note: {note}")
+    if others:
+        print(f"note: not logs: {', '.join(others)}")
 
 
 def require_both_classes(data: Data) -> None:
@@ -77,7 +92,7 @@ def require_both_classes(data: Data) -> None:
             if len(data.windows(split, label)) == 0:
                 raise UserError(
                     f"the {split} split holds no {kind} window {purpose} (split policy {data.plan.policy!r}, "
-                    f"{len(data.captures)} captures). Add labelled {kind} traffic, or change data.split."
+                    f"{len(data.captures)} captures). Add labelled {kind} traffic: this trainer needs both classes."
                 )
 
 

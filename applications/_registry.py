@@ -80,8 +80,11 @@ def imported_trainer(spec: str) -> type[JobTrainer]:
     Raises ConfigError when the module or the class is not there, or is not a trainer for jobs.
     """
     module, _, name = spec.partition(":")
-    if not module or not name:
-        raise ConfigError(f"--trainer takes module:Class, for example my_package.my_trainer:MyTrainer; got {spec!r}")
+    if not name.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
+        raise ConfigError(
+            f"--trainer takes module:Class, for example my_trainer:MyTrainer for a class in "
+            f"my_trainer.py of the working folder, not a path; got {spec!r}"
+        )
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -73,6 +74,17 @@ def require_free(folder: Path) -> None:
         raise UserError(f"save_loc {folder} cannot be made: {error.strerror}; choose another save_loc") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UserError(f"save_loc {folder} is read-only; choose another save_loc")
+
+
+@contextmanager
+def nothing_left_behind(folder: Path) -> Iterator[None]:
+    """When what is done inside fails, an empty ``folder`` goes: a wrong path to the data must not leave run folders."""
+    try:
+        yield
+    except BaseException:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
 
 
 def require_same_job(job: Job) -> None:
@@ -159,7 +171,8 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UserError(f"{path} is missing; this run did not get so far. Run the verb that writes it first") from error
+        verb = "train CONF --resume" if path.name in (CERTIFICATE, FACTS) else f"evaluate {path.parent}"
+        raise UserError(f"{path} is missing; this run did not get so far: `credit-like {verb}` writes it") from error
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}. Restore it from a copy, or run again") from error
     if not isinstance(data, dict):

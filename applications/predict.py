@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
+from torch import nn
 
 from applications._cli import parser, run
 from applications._run import METRICS, open_run, read_json
 from applications._scoring import restored_trainer, scores_frame, window_scores
-from credit_like.can import read_dataset
+from credit_like.can import Capture, read_dataset
 from credit_like.config import ConfigError, UserError
 from credit_like.config.files import replacing
 from credit_like.graphs import GraphStore, Segment, SplitPlan
 from credit_like.graphs.plan import TEST
+
+#: Above this share of frames with unknown ids a warning is due; a flood of injected ids stays below it for long.
+STRANGE_SHARE = 0.5
 
 COLUMNS = ("capture", "bus", "row_start", "row_stop", "t_start", "t_end", "score", "alarm")
 
@@ -33,8 +39,9 @@ def main(argv: list[str]) -> None:
     made.add_argument("--trainer", metavar="module:Class", help="as given to train")
     options = made.parse_args(argv)
     table = predict_log(options.run, options.log, options.output, options.trainer)
-    alarms = int(table["alarm"].sum())
-    print(f"{table.height:,} windows of {table['capture'].n_unique()} captures, {alarms:,} alarms -> {options.output}")
+    for name, part in sorted(table.group_by("capture"), key=lambda group: str(group[0][0])):
+        print(f"{name[0]}: {part.height:,} windows, {int(part['alarm'].sum()):,} alarms")
+    print(f"{table.height:,} windows, {int(table['alarm'].sum()):,} alarms -> {options.output}")
 
 
 def predict_log(folder: Path, log: Path, output: Path, trainer: str | None = None) -> pl.DataFrame:
@@ -49,14 +56,20 @@ def predict_log(folder: Path, log: Path, output: Path, trainer: str | None = Non
     run = open_run(folder, trainer)
     threshold = read_json(run.folder / METRICS)["calibration"]["threshold"]
     captures = read_dataset(log).captures
+    window, longest = run.job.data.window.window, max(len(capture.frames) for capture in captures)
+    if longest < window:
+        raise UserError(
+            f"{log}: its longest capture has {longest} frames, and this detector looks at windows of {window}; "
+            "record a longer log"
+        )
     plan = SplitPlan(tuple(Segment(c.name, TEST, 0, len(c.frames)) for c in captures), "predict", ())
     with tempfile.TemporaryDirectory(prefix="credit-like-") as scratch:
         store = GraphStore.build(Path(scratch) / "store", captures, plan, run.job.data.window)
         rows = np.arange(len(store))
-        if len(rows) == 0:
-            raise UserError(f"{log} has no window of {run.job.data.window.window} frames; it is too short to be scored")
-        score, _ = window_scores(restored_trainer(run), store, rows, run.job.loader.eval_batch_size)
+        detector = restored_trainer(run)
+        score, _ = window_scores(detector, store, rows, run.job.loader.eval_batch_size)
         table = scores_frame(store, rows, score, captures)
+    warn_of_strangers(captures, known_keys(detector.model))
     table = table.with_columns(alarm=pl.col("score") > threshold).select(COLUMNS)
     with replacing(output) as temporary:
         if output.suffix == ".csv":
@@ -64,6 +77,24 @@ def predict_log(folder: Path, log: Path, output: Path, trainer: str | None = Non
         else:
             table.write_parquet(temporary)
     return table
+
+
+def known_keys(model: nn.Module) -> NDArray[np.int64]:
+    """int64[V] keys of the ids that the detector saw in training."""
+    vocabulary = model.get_submodule("vocabulary")
+    return vocabulary.get_buffer("keys").cpu().numpy()
+
+
+def warn_of_strangers(captures: Sequence[Capture], known: NDArray[np.int64]) -> None:
+    """Say of which captures the detector knows too little: no alarm there means nothing, and neither does an alarm."""
+    for capture in captures:
+        unknown = 1 - float(np.isin(capture.frames.key, known).mean())
+        if unknown > STRANGE_SHARE:
+            print(
+                f"warning: {capture.name}: {unknown:.0%} of its frames have ids that the detector never saw in "
+                "training (another vehicle?); its scores mean nothing there",
+                file=sys.stderr,
+            )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 
 import torch
 
@@ -15,6 +16,7 @@ from applications._run import (
     CONFIG,
     FACTS,
     environment,
+    nothing_left_behind,
     require_free,
     require_same_data,
     require_same_job,
@@ -27,7 +29,7 @@ from applications._summary import data_summary
 from applications.evaluate import evaluate_run
 from credit_like.graphs import PackedLoader
 from credit_like.graphs.plan import TRAIN, VALIDATION
-from credit_like.training import BaseTrainer
+from credit_like.training import BaseTrainer, Stopped
 from credit_like.training.device import choose_device
 
 
@@ -45,29 +47,33 @@ def main(argv: list[str]) -> None:
     made.add_argument("--no-evaluate", action="store_true", help="train only; `credit-like evaluate RUN` does the rest")
     options, source, overrides = parse_conf(made, argv)
     job, cls = load_job(source, overrides, options.trainer)
-    data = train(job, cls, resume=options.resume)
+    flags = [f"--trainer {options.trainer}"] * bool(options.trainer) + ["--no-evaluate"] * options.no_evaluate
+    data = train(job, cls, resume=options.resume, flags=flags)
     if not options.no_evaluate:
         evaluate_run(job.save_loc, data, trainer=options.trainer)
 
 
-def train(job: Job, cls: type[JobTrainer], *, resume: bool = False) -> Data:
+def train(job: Job, cls: type[JobTrainer], *, resume: bool = False, flags: Sequence[str] = ()) -> Data:
     """Run the job up to its last epoch; returns the data, so that an evaluation need not read it again.
 
+    ``flags`` are those of the command line that the advice on how to go on must repeat.
+
     Raises UserError when the run folder is taken, when a resume does not fit it, or when the data cannot be used;
-    KeyboardInterrupt, with how to go on, after Ctrl-C.
+    KeyboardInterrupt or Stopped, with how to go on, when it is stopped.
     """
     choose_device(job.trainer.device)  # a GPU that is not there is known before the logs are read
     if resume:
         require_same_job(job)
     else:
         require_free(job.save_loc)
-    data = load_data(job.data)
-    print(data_summary(data))
-    require_both_classes(data)
-    vocabulary, scaler = fit_inputs(data, job.data)
-    certificate = certify(data, vocabulary, scaler)
-    if resume:
-        require_same_data(job, certificate)
+    with nothing_left_behind(job.save_loc):
+        data = load_data(job.data)
+        print(data_summary(data))
+        require_both_classes(data)
+        vocabulary, scaler = fit_inputs(data, job.data)
+        certificate = certify(data, vocabulary, scaler)
+        if resume:
+            require_same_data(job, certificate)
     write_run(job, certificate)
 
     trainer = make_trainer(cls, job, vocabulary, scaler, resume=resume)
@@ -90,8 +96,9 @@ def train(job: Job, cls: type[JobTrainer], *, resume: bool = False) -> Data:
             train_criterion=loss,
             valid_criterion=loss,
         )
-    except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt(f"go on with `credit-like train {job.save_loc / CONFIG} --resume`") from stop
+    except (KeyboardInterrupt, Stopped) as stop:
+        command = " ".join(["credit-like train", str(job.save_loc / CONFIG), "--resume", *flags])
+        raise type(stop)(f"go on with `{command}`") from stop
     seconds = time.perf_counter() - started
     write_text(
         job.save_loc / FACTS, to_json({"environment": environment(), "throughput": throughput(trainer, seconds)})

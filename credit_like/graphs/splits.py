@@ -134,7 +134,7 @@ def _check_labels(captures: Sequence[Capture], settings: SplitSettings) -> None:
         raise UserError(
             f"training and test need labels, but {len(unlabelled)} of {len(captures)} captures hold frames without "
             f"one, first {unlabelled[0].name!r} ({unlabelled[0].source.path}). Label them, leave them out, or set "
-            f"`unlabelled: benign` in the split settings if they are known to be free of attacks"
+            f"`data.split.unlabelled=benign` if they are known to be free of attacks"
         )
 
 

@@ -8,14 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from credit_like.config import closest
 from credit_like.testing.bitwise import differences, raised
 from credit_like.training import BaseTrainer, read_checkpoint, seed_everything, write_checkpoint
 from credit_like.training.checkpoint import require_plain
-from credit_like.training.dispatch import EVENT_NAMES, Dispatcher
+from credit_like.training.dispatch import Dispatcher
 from credit_like.training.run_folder import LATEST
-
-_PREFIXES = ("on_", "before_", "after_")
 
 
 class CallbackContract:
@@ -44,11 +41,10 @@ class CallbackContract:
 
     def test_it_listens_to_known_events_only(self, tmp_path: Path) -> None:
         """A misspelt event is never called, and nobody would notice."""
-        callback = self.make(tmp_path)
-        Dispatcher([callback])  # refuses what listens to nothing, and both names of one event
-        named = [n for n in dir(callback) if n.startswith(_PREFIXES) and callable(getattr(callback, n))]
-        unknown = [name + closest(name, EVENT_NAMES) for name in named if name not in EVENT_NAMES]
-        assert not unknown, f"{type(callback).__name__} defines events that nobody calls: {unknown}"
+        try:
+            Dispatcher([self.make(tmp_path)])  # refuses a misspelt event, one under both names, and none at all
+        except TypeError as error:
+            raise AssertionError(str(error)) from error
 
     def test_it_rides_along_without_changing_what_is_learnt(self, tmp_path: Path) -> None:
         self._fit(tmp_path / "without", None)

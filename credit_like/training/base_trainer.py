@@ -33,7 +33,7 @@ from credit_like.training.preflight import preflight
 from credit_like.training.progress import epoch_line, say
 from credit_like.training.rng import epoch_seed, rng_kept, rng_state, seed_everything, set_epoch
 from credit_like.training.run_folder import BEST, LOG, RunFolder, run_folder_path
-from credit_like.training.schedulers import build_scheduler, steps_each_batch
+from credit_like.training.schedulers import build_scheduler, over, steps_each_batch
 from credit_like.training.settings import TrainerSettings
 from credit_like.training.stopping import Stopped, StopRequest
 from credit_like.training.trial import Trial, asks_to_stop, trial_folder
@@ -271,6 +271,8 @@ class BaseTrainer(BatchLoop):
         if over and self._resumed is None:
             say("this run has stopped early already; raise trainer.stopping_patience to go on")
             return range(0)
+        if self.start_epoch >= self.epochs:
+            say(f"all {self.epochs} epochs are done already; raise trainer.epochs to go on")
         cap = self.epochs if self.num_epoch is None else self.start_epoch + self.num_epoch
         return range(self.start_epoch, min(self.epochs, cap))
 
@@ -332,7 +334,12 @@ class BaseTrainer(BatchLoop):
         return mean_and_spread(rows)
 
     def _step_epoch_scheduler(self, row: Row) -> None:
-        if self.scheduler is None or self._scheduler_is_per_step or not self._stepped_this_epoch:
+        if (
+            self.scheduler is None
+            or self._scheduler_is_per_step
+            or not self._stepped_this_epoch
+            or over(self.scheduler)
+        ):
             return
         self._stepping = True
         try:

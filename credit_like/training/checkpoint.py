@@ -102,7 +102,7 @@ def read_checkpoint(path: Path, map_location: torch.device | str = "cpu") -> dic
     if digest not in known:
         raise CheckpointError(
             f"{path} is damaged or was altered: its SHA-256 is {digest[:16]}..., recorded was {known[-1][:16]}...; "
-            "not loaded"
+            "not loaded. Restore it from a copy; a resume goes on from the newest checkpoint that is whole"
         )
     try:
         state: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)

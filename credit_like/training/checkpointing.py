@@ -65,6 +65,8 @@ def resume_or_start(trainer: BaseTrainer, folder: RunFolder) -> None:
             say(f"not resumed from: {refusal}")
         restore(trainer, state, path)
         part = f" and {trainer._resumed.batches} batches of the next" if trainer._resumed is not None else ""
+        for change in changed_settings(json.loads(state["config"]), trainer.conf):
+            say(f"changed since the checkpoint: {change}")
         say(f"resuming from {path.name}: {trainer.start_epoch} epoch(s){part} done")
     elif trainer.load_weights:
         say(f"nothing to resume from in {folder.path}: a fresh start")
@@ -72,6 +74,13 @@ def resume_or_start(trainer: BaseTrainer, folder: RunFolder) -> None:
         raise UserError(
             f"{folder.path} holds a run already; resume it (trainer.load_weights: true) or name another save_loc"
         )
+
+
+def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """``trainer.epochs 6 -> 12`` for each trainer setting that differs; that of the resume itself is left out."""
+    old, new = dict(before.get("trainer") or {}), json.loads(json.dumps(dict(now.get("trainer") or {}), default=str))
+    names = [name for name in {**old, **new} if name != "load_weights" and old.get(name) != new.get(name)]
+    return [f"trainer.{name} {old.get(name, 'default')} -> {new.get(name, 'default')}" for name in names]
 
 
 def restore(trainer: BaseTrainer, state: Mapping[str, Any], path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from credit_like.config import closest
 from credit_like.training.callbacks import Callback
 from credit_like.training.hooks import MainProcessHook
 
@@ -130,6 +131,11 @@ def _listened(hook: Any) -> list[str]:
         if len(defined) == 2:
             raise TypeError(f"{type(hook).__name__} defines both {long} and {short}, which are one event; keep one")
         names += defined
+    for name in dir(type(hook)):
+        if name.startswith(("on_", "before_", "after_")) and name not in EVENT_NAMES and callable(getattr(hook, name)):
+            raise TypeError(
+                f"{type(hook).__name__}.{name} is no event{closest(name, EVENT_NAMES)}; see docs/lifecycle.md"
+            )
     if not names and not isinstance(hook, Callback):
         raise TypeError(f"{type(hook).__name__} listens to no event; events: {', '.join(sorted(EVENT_NAMES))}")
     return names

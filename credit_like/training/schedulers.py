@@ -76,6 +76,11 @@ def steps_each_batch(scheduler: Any, scheduler_type: str) -> bool:
     return scheduler_type in BATCH_LEVEL or (scheduler_type == "" and isinstance(scheduler, _BATCH_CLASSES))
 
 
+def over(scheduler: Any) -> bool:
+    """Whether a half cosine has reached its end, where it stays: torch's own would rise again."""
+    return isinstance(scheduler, lr_scheduler.CosineAnnealingLR) and scheduler.last_epoch >= scheduler.T_max
+
+
 def _warmup_cosine(now: int, warmup: int, total: int, floor: float) -> float:
     if now < warmup:
         return (now + 1) / (warmup + 1)

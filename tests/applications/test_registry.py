@@ -83,7 +83,8 @@ def test_a_run_of_an_own_class_is_judged_with_it(
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("NoColon", "--trainer takes module:Class, for example my_package.my_trainer:MyTrainer; got 'NoColon'"),
+        ("NoColon", "for a class in my_trainer.py of the working folder, not a path; got 'NoColon'"),
+        ("../my_trainer.py:Mine", "--trainer takes module:Class, for example my_trainer:MyTrainer"),
         ("own_broken_module:T", "--trainer own_broken_module:T: cannot import 'own_broken_module': invalid syntax"),
         ("no_such_module:T", "--trainer no_such_module:T: cannot import 'no_such_module'"),
         ("own_trainer_module:OwnTrainr", "has no 'OwnTrainr' (did you mean 'OwnTrainer'?)"),

@@ -328,8 +328,7 @@ def test_unlabelled_captures_need_a_decision() -> None:
         plan_splits([labelled, unlabelled], SplitSettings(), WINDOW)
     assert str(caught.value) == (
         "training and test need labels, but 1 of 2 captures hold frames without one, first 'logger' (logger.log). "
-        "Label them, leave them out, or set `unlabelled: benign` in the split settings if they are known to be free "
-        "of attacks"
+        "Label them, leave them out, or set `data.split.unlabelled=benign` if they are known to be free of attacks"
     )
     with pytest.raises(UserError, match="need labels"):
         settle_labels([unlabelled], SplitSettings())
