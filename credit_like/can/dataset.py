@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from credit_like.can.captures import Capture
 from credit_like.can.errors import LogError, UnknownFormatError
-from credit_like.can.metadata import CAPTURE_METADATA, INJECTION_METADATA
+from credit_like.can.metadata import is_metadata
 from credit_like.can.read import read_log
 from credit_like.can.readers import READERS
 
@@ -66,9 +66,10 @@ def read_dataset(path: str | Path, progress: bool = True, max_bad_lines: float =
                 kept[digest] = own[0].name
                 found += own
     if not found:
+        seen = "".join(f"\n  {note}" for note in notes[:5])
         raise LogError(
-            f"{root}: no log in this folder ({len(files)} files looked at); known formats: {', '.join(READERS)}; "
-            "give the folder that holds the logs"
+            f"{root}: no log in this folder (files looked at: {len(files)}); known formats: {', '.join(READERS)}; "
+            f"give the folder that holds the logs{seen}"
         )
     return Dataset(tuple(found), tuple(duplicates), tuple(notes), str(path))
 
@@ -90,7 +91,7 @@ def _read_all(
     root: Path, names: list[str], progress: bool, max_bad_lines: float
 ) -> Iterator[list[Capture] | UnknownFormatError]:
     def read(name: str) -> list[Capture] | UnknownFormatError:
-        if Path(name).name in (CAPTURE_METADATA, INJECTION_METADATA):
+        if is_metadata(root / name):
             return UnknownFormatError(name, "metadata of the logs beside it", "")
         try:
             return read_log(root / name, max_bad_lines=max_bad_lines, name=name)

@@ -99,7 +99,7 @@ class TestFolder:
 
     def test_a_folder_without_any_log_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "README").write_text("nothing here")
-        with pytest.raises(LogError, match=r"no log in this folder \(1 files looked at\); known formats: .*candump"):
+        with pytest.raises(LogError, match=r"no log in this folder \(files looked at: 1\); known formats: .*candump"):
             read_dataset(tmp_path)
         with pytest.raises(LogError, match="no such file"):
             read_dataset(tmp_path / "nowhere")
