@@ -66,6 +66,13 @@ def _tested(overall: Mapping[str, Any], test_sets: Mapping[str, Any]) -> Html:
         if events["time_to_alarm_median"] is not None:
             parts.append(f", half of them within {seconds(events['time_to_alarm_median'])} of their start")
         parts.append(". ")
+        missed = [
+            f"{part['events']['events'] - part['events']['found']} of {part['events']['events']} {family(name)}"
+            for name, part in overall["families"].items()
+            if part["events"]["found"] < part["events"]["events"]
+        ]
+        if missed:
+            parts.append(f"It missed {listing(missed)}.")
     return join(parts)
 
 
@@ -129,6 +136,8 @@ def _threshold(metrics: Mapping[str, Any]) -> Html:
         parts.append(f"; measured on test: {percent(measured)}")
         if _breaks_promise(metrics):
             parts.append(", clearly more: the test traffic is not like that of validation")
+        elif measured > calibration["promised_fpr"]:
+            parts.append(", which is more; the test traffic is too short to say whether by chance")
     parts.append(f". {calibration['assumption']}")
     return join(parts)
 
@@ -140,7 +149,8 @@ def _breaks_promise(metrics: Mapping[str, Any]) -> bool:
 
 
 def _is_kept(metrics: Mapping[str, Any]) -> bool:
-    return metrics["calibration"]["promised"] and not _breaks_promise(metrics)
+    measured, calibration = metrics["overall"]["windows"]["fpr"], metrics["calibration"]
+    return calibration["promised"] and (measured is None or measured <= calibration["promised_fpr"])
 
 
 def _controls(controls: Mapping[str, Any]) -> Html:
