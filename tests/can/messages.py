@@ -13,7 +13,7 @@ _FD_LENGTHS = (*range(9), 12, 16, 20, 24, 32, 48, 64)
 
 
 def messages(count: int, seed: int) -> list[can.Message]:
-    """Classic, CAN FD, remote and error frames with 11- and 29-bit ids on three channels, their clock in microseconds."""
+    """Classic, CAN FD, remote and error frames with 11- and 29-bit ids on three channels; times in microseconds."""
     rng = np.random.default_rng(seed)
     made = []
     micros = 1_700_000_000_000_000
