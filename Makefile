@@ -42,7 +42,7 @@ lint: $(DEV)
 	$(BIN)/lint-imports
 
 bench: $(DEV)
-	@set -e; for file in benchmarks/[a-z]*.py; do $(BIN)/python -m benchmarks.$$(basename $$file .py); done
+	$(BIN)/python -m benchmarks
 
 soak: $(DEV)
 	$(BIN)/python -m pytest -m slow
