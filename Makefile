@@ -63,5 +63,5 @@ $(CORE): $(PINS)
 
 $(DEV): $(CORE)
 	@echo "Installing the tools for tests and checks"
-	@$(PIP) install --quiet -c constraints.txt -e '.[dev]'
+	@$(PIP) install --quiet -c constraints.txt -e '.[dev,dbc,mf4,mlflow]'
 	@touch $@

@@ -30,7 +30,8 @@ def refuse(label: str, reader: Reader, reason: str, findings: Findings, max_bad_
             "another, or allow more (max_bad_lines)"
         )
     if findings.rows == 0:
-        raise LogError(f"{label}: holds no frame ({title}, {reason}); give a log with frames")
+        short = f"; {findings.short}" if findings.short else ""
+        raise LogError(f"{label}: holds no frame ({title}, {reason}{short}); give a log with frames")
     if len(findings.restarts) > max(_FREE_RESTARTS, max_bad_lines * findings.rows) or len(findings.restarts) >= LISTED:
         line, back = findings.restarts[0]
         more = " or more" if len(findings.restarts) >= LISTED else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from credit_like.can._compiled import compiled
+from credit_like._compiled import compiled
 from credit_like.can.frames import ERROR, EXTENDED, FD, REMOTE, FrameTable
 
 #: Bits after the checksum that are never stuffed: its delimiter, 2 of acknowledgement, 7 of end, 3 of interframe space.

@@ -19,7 +19,7 @@ from credit_like.can.frames import FrameTable
 from credit_like.can.intervals import AttackRuns, families_by_interval
 from credit_like.can.metadata import Declared, declared_for
 from credit_like.can.readers import READERS, Reader, RecordReader, TextReader
-from credit_like.can.readers._base import DamagedFile
+from credit_like.can.readers._base import DamagedFile, MissingExtra
 from credit_like.can.readers._blocks import Block, rows_of_records, rows_of_text
 from credit_like.can.readers._findings import LISTED, Findings
 from credit_like.can.readers._recognise import HEAD_BYTES, recognise
@@ -205,6 +205,11 @@ class ReaderScan(LogScan):
             with self._text.whole(BLOCK_BYTES) as (path, findings.sha256):
                 try:
                     yield from rows_of_records(reader, path, findings)
+                except MissingExtra as error:
+                    raise LogError(
+                        f"{self.label}: is {reader.title}, which needs the extra {error}; pip install "
+                        f"'credit-like[{error}]', or convert the log to another format"
+                    ) from error
                 except DamagedFile as error:
                     raise LogError(
                         f"{self.label}: is not a whole {reader.title} ({error}); fetch it again, or convert what can "

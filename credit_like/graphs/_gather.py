@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
-from credit_like.can._compiled import compiled
+from credit_like._compiled import compiled
 from credit_like.config import UserError
 from credit_like.graphs._build import TENSORS
 from credit_like.graphs._tensor_files import map_tensor

@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from credit_like.can._compiled import compiled
+from credit_like._compiled import compiled
 from credit_like.can.frames import ERROR, EXTENDED, REMOTE
 
 #: Bits for a frame's index in its window. A sort key is (33 bits of node key, index) or (destination, source, index),

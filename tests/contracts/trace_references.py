@@ -55,6 +55,8 @@ class Trc:
         columns = self._columns
         if not {"O", "I"} <= set(columns) or not {"l", "L"} & set(columns) or "D" in columns[:-1]:
             return None
+        if not columns.isascii():
+            return None
         try:
             return self._frame(columns.removesuffix("D"), tokens_of(line), self._version < "2")
         except (ValueError, IndexError):

@@ -149,3 +149,7 @@ class RecordReader(Reader):
 
 class DamagedFile(Exception):
     """Why a binary log cannot be read, in words that a message can go on from."""
+
+
+class MissingExtra(Exception):
+    """A format needs a package that only the extra of this name brings."""

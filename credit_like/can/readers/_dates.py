@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from credit_like.can._compiled import compiled_parser
+from credit_like._compiled import compiled_parser
 from credit_like.can.readers._numbers import quotient
 
 #: Days before each month of a year that is no leap year, and of the next year.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from credit_like.can._compiled import compiled_parser
+from credit_like._compiled import compiled_parser
 from credit_like.can.readers._numbers import CR, LF, SPACE, TAB
 
 #: Longer lines are cut here on reading, and refused; it bounds memory on a file without line ends.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from credit_like.can._compiled import compiled_parser
+from credit_like._compiled import compiled_parser
 from credit_like.can.frames import EXTENDED
 from credit_like.can.readers._rows import BAD_PAYLOAD, DLC_DISAGREES, GOOD, PAYLOAD_TOO_LONG
 

@@ -23,6 +23,7 @@ LINE_TOO_LONG = 12
 COLUMNS_DISAGREE = 13
 BAD_FLAGS = 14
 NO_LINE_END = 15
+BAD_HEADER = 16
 #: Not a fault: the frame is CAN FD and needs rows of 64 bytes; the lines are parsed again with those.
 NEEDS_FD = 100
 #: Not a fault: the line is a comment, which this format allows.
@@ -32,7 +33,8 @@ EVENT = 102
 
 REASONS = {
     BAD_TIME: "the time is not a plain number of seconds",
-    BAD_INTERFACE: "the interface is not a name of at most 15 letters and digits, or is one more than 256",
+    BAD_INTERFACE: "the interface is not a name of at most 15 letters and digits, not a number up to 255, or one more "
+    "than 256",
     BAD_ID: "the arbitration id is not a hexadecimal number of the expected number of digits",
     ID_TOO_LARGE: "the arbitration id does not fit 11 or 29 bits",
     BAD_PAYLOAD: "the payload is not whole bytes of two hexadecimal digits each",
@@ -45,6 +47,7 @@ REASONS = {
     LINE_TOO_LONG: "the line is longer than any frame (4096 bytes)",
     COLUMNS_DISAGREE: "two columns that repeat each other disagree",
     BAD_FLAGS: "the frame type or flags are not known",
+    BAD_HEADER: "the record's own header, or its size, is not what its type has",
     NO_LINE_END: "the last line has no line end, so that the frame may be cut short",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from credit_like.can._compiled import compiled_parser
+from credit_like._compiled import compiled_parser
 from credit_like.can.frames import ERROR, EXTENDED
 from credit_like.can.readers._numbers import read_hex
 from credit_like.can.readers._rows import BAD_ID, GOOD, ID_TOO_LARGE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from credit_like.can._compiled import compiled_parser
+from credit_like._compiled import compiled_parser
 from credit_like.can.readers._base import TextReader
 from credit_like.can.readers._lines import Lines
 from credit_like.can.readers._numbers import COMMA, id_flags, is_word, read_hex, read_payload, read_seconds

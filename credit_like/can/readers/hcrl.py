@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from credit_like.can._compiled import compiled_parser
+from credit_like._compiled import compiled_parser
 from credit_like.can.frames import REMOTE, FrameTable
 from credit_like.can.metadata import Declared
 from credit_like.can.readers._base import TextReader

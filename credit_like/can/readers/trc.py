@@ -7,7 +7,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from credit_like.can._compiled import compiled_parser
+from credit_like._compiled import compiled_parser
 from credit_like.can.frames import ERROR, EXTENDED, FD, REMOTE
 from credit_like.can.metadata import Declared
 from credit_like.can.readers._base import Head, TextReader

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from numba.core import caching
 
-from credit_like.can._compiled import compiled, compiled_parser
+from credit_like._compiled import compiled, compiled_parser
 
-PACKAGE = Path(__file__).parents[2] / "credit_like"
+PACKAGE = Path(__file__).parents[1] / "credit_like"
 
 
 def test_packages_import_and_run_where_no_cache_can_be_written(tmp_path: Path) -> None:
