@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from credit_like.config import Settings
+from credit_like.graphs._scale import scale_features
 from credit_like.graphs.features import EDGE_FEATURES, NODE_FEATURES
 from credit_like.graphs.store import GraphStore, rows_of
 from credit_like.graphs.vocabulary import Vocabulary, require_training
@@ -118,6 +119,10 @@ class FeatureScaler(nn.Module):
         ``x`` float32[N, 36], ``edge_attr`` float32[E, 11], ``ids`` int64[N] numbers of the vocabulary -> float32[N, 72]
         (global columns, then id-relative ones; [N, 36] where the settings are not ``relative``) and float32[E, 11].
         """
+        if x.device.type == "cpu" and not (x.requires_grad or edge_attr.requires_grad):
+            nobody = self.id_centre[:0, : self.edge_features]
+            nodes = scale_features(x, self.node_centre, self.node_scale, ids, self.id_centre, self.id_scale, self.clip)
+            return nodes, scale_features(edge_attr, self.edge_centre, self.edge_scale, ids, nobody, nobody, self.clip)
         bound = self.clip
         scaled = ((x - self.node_centre) / self.node_scale).clamp(-bound, bound)
         if self.relative:

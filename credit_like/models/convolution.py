@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from torch import nn
-from torch_geometric.nn import GATConv, GATv2Conv, GINEConv, TransformerConv
+from torch_geometric.nn import GATConv, GINEConv, TransformerConv
+
+from credit_like.models.gatv2 import GATv2
 
 ConvKind = Literal["gatv2", "gat", "transformer", "gin"]
 
@@ -32,7 +34,7 @@ def make_convolution(
         raise ValueError(f"the layer width must be a multiple of heads; got width {out_dim} and {heads} heads")
     share = out_dim // heads
     if kind == "gatv2":
-        return GATv2Conv(
+        return GATv2(
             in_dim, share, heads=heads, dropout=dropout, add_self_loops=False, edge_dim=edge_dim, residual=True
         )
     if kind == "gat":

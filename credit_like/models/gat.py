@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from credit_like.models.convolution import ConvKind, make_convolution
+from credit_like.models.gatv2 import GATv2
 from credit_like.models.id_encoder import IdEncoderKind, make_id_encoder
+from credit_like.models.kernels import compiled, norm_elu
 from credit_like.models.readout import GraphPool, JumpKind, LayerJump, PoolKind
 
 
@@ -103,18 +106,32 @@ class GAT(nn.Module):
         self, x: Tensor, ids: Tensor, edge_index: Tensor, edge_attr: Tensor, batch: Tensor, num_graphs: int
     ) -> Tensor:
         """The pooled embedding of each graph, float32[num_graphs, D]; arguments as in ``forward``."""
-        return self.pool(self.encode(x, ids, edge_index, edge_attr, batch, num_graphs), batch, num_graphs)
+        outputs = self._outputs(x, ids, edge_index, edge_attr, batch, num_graphs)
+        return self.pool(outputs if self.jump.kind == "cat" else self.jump(outputs), batch, num_graphs)
 
     def encode(
         self, x: Tensor, ids: Tensor, edge_index: Tensor, edge_attr: Tensor, batch: Tensor, num_graphs: int
     ) -> Tensor:
         """Node embeddings float32[N, jump.out_dim] after jumping knowledge; arguments as in ``forward``."""
+        return self.jump(self._outputs(x, ids, edge_index, edge_attr, batch, num_graphs))
+
+    def _outputs(
+        self, x: Tensor, ids: Tensor, edge_index: Tensor, edge_attr: Tensor, batch: Tensor, num_graphs: int
+    ) -> list[Tensor]:
+        """Node embeddings float32[N, width] after each layer."""
         hidden = self.projection(torch.cat([x, self.id_encoder(ids, batch, num_graphs)], dim=1))
+        edges = self.convs[0].group(hidden, edge_index) if isinstance(self.convs[0], GATv2) else edge_index
         outputs = []
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            hidden = self.dropout(functional.elu(norm(conv(hidden, edge_index, edge_attr))))
+            hidden = self._activate(conv(hidden, edges, edge_attr), norm)
             outputs.append(hidden)
-        return self.jump(outputs)
+        return outputs
+
+    def _activate(self, hidden: Tensor, norm: Any) -> Tensor:
+        if compiled(hidden):
+            dropout = self.dropout.p if self.dropout.training else 0.0
+            return norm_elu(hidden, norm.weight, norm.bias, epsilon=norm.eps, dropout=dropout)
+        return self.dropout(functional.elu(norm(hidden)))
 
     def classify(self, pooled: Tensor) -> Tensor:
         """The MLP alone: float32[G, D] -> float32[G, classes]."""

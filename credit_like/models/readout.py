@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import JumpingKnowledge
 
+from credit_like.models.kernels import compiled, pool
+
 JumpKind = Literal["last", "cat", "max", "lstm"]
 PoolKind = Literal["mean", "max", "sum"]
 
@@ -31,6 +33,7 @@ class LayerJump(nn.Module):
         super().__init__()
         if kind not in ("last", "cat", "max", "lstm"):
             raise ValueError(f"jumping knowledge must be last, cat, max or lstm; got {kind!r}")
+        self.kind = kind
         self.jump = None if kind == "last" else JumpingKnowledge(kind, channels=width, num_layers=layers)
         self.out_dim = width * layers if kind == "cat" else width
 
@@ -56,18 +59,23 @@ class GraphPool(nn.Module):
             raise ValueError(f"pooling is one or more of mean, max and sum; got {list(kinds)}")
         self.kinds = tuple(kinds)
 
-    def forward(self, x: Tensor, batch: Tensor, num_graphs: int) -> Tensor:
-        """float32[N, d] and the graph of each node, int64[N] -> float32[num_graphs, d * len(kinds)]."""
-        shape = (num_graphs, x.shape[1])
-        index = batch[:, None].expand_as(x)
-        pooled = []
-        for kind in self.kinds:
-            if kind == "max":
-                pooled.append(x.new_zeros(shape).scatter_reduce(0, index, x, "amax", include_self=False))
-                continue
-            total = x.new_zeros(shape).index_add(0, batch, x)
-            if kind == "mean":
-                count = torch.bincount(batch, minlength=num_graphs).clamp(min=1)
-                total = total / count[:, None]
-            pooled.append(total)
-        return torch.cat(pooled, dim=1)
+    def forward(self, x: Tensor | Sequence[Tensor], batch: Tensor, num_graphs: int) -> Tensor:
+        """float32[N, d] and the graph of each node, int64[N] -> float32[num_graphs, d * len(kinds)].
+
+        Several tensors stand for what they are side by side, and need not be put there first.
+        """
+        pooled: dict[PoolKind, list[Tensor]] = {"mean": [], "max": [], "sum": []}
+        for part in [x] if isinstance(x, Tensor) else x:
+            total, top, count = (pool if compiled(part) else _pool_by_torch)(part, batch, num_graphs)
+            pooled["mean"].append(total / count.clamp(min=1)[:, None])
+            pooled["max"].append(top)
+            pooled["sum"].append(total)
+        return torch.cat([part for kind in self.kinds for part in pooled[kind]], dim=1)
+
+
+def _pool_by_torch(x: Tensor, batch: Tensor, num_graphs: int) -> tuple[Tensor, Tensor, Tensor]:
+    """``credit_like.models.kernels.pool`` where there is no compiled loop."""
+    zeros = x.new_zeros(num_graphs, x.shape[1])
+    total = zeros.index_add(0, batch, x)
+    top = zeros.scatter_reduce(0, batch[:, None].expand_as(x), x, "amax", include_self=False)
+    return total, top, torch.bincount(batch, minlength=num_graphs)

@@ -1,0 +1,205 @@
+"""The attention of GATv2 as one operator: scores, softmax, dropout and weighted sum in one walk over the edges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from credit_like.models.kernels import _attention_loops as loops
+from credit_like.models.kernels._arguments import call, chance, draw_seed
+from credit_like.models.kernels.edges import GroupedEdges
+
+
+def attend(
+    x_l: Tensor,
+    x_r: Tensor,
+    features: Tensor | None,
+    projection: Tensor | None,
+    base: Tensor | None,
+    att: Tensor,
+    edges: GroupedEdges,
+    *,
+    slope: float = 0.2,
+    dropout: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """``base_i + sum over the edges e from j to i of dropout(alpha_e) x_l_j``, and the attention ``alpha``.
+
+    ``alpha`` is the softmax, over the edges into i, of ``att . leaky_relu(x_l_j + x_r_i + features_e projection)``
+    (Brody et al. 2022, "How attentive are graph attention networks?", equation 7, with edge features).
+
+    Arguments, float32 or float64, all of one dtype and on the CPU:
+        x_l, x_r: [N, H * C] the projected nodes, as sources and as destinations.
+        features, projection: [E, K] in the order of ``edge_index``, and [K, H * C]; None without edge features.
+        base: [N, H * C] what the sum is added to; None: zeros.
+        att: [H, C] the attention vector of each of H heads.
+        slope: of the leaky ReLU, for negative numbers.
+        dropout: probability that a head's attention to an edge is dropped; the rest is scaled by ``1 / (1 - dropout)``.
+            What is dropped follows from one number drawn from torch's generator. 0 in evaluation.
+
+    Returns [N, H * C], and ``alpha`` [E, H] before dropout, in the order of ``edge_index``. A node without incoming
+    edges gets ``base`` alone. Both are differentiable with respect to all six tensors, once. ``alpha`` is the only
+    thing written that is as long as the edges. The first call for an H * C or K not met before compiles for a few
+    seconds, and the result is kept on disk. Raises ValueError for tensors that do not fit together.
+    """
+    if features is None or projection is None:
+        features, projection = x_l.new_empty(edges.order.shape[0], 0), x_l.new_empty(0, x_l.shape[1])
+    base = x_l.new_empty(0, x_l.shape[1]) if base is None else base
+    return gatv2_attend(x_l, x_r, features, projection, base, att, *edges[:3], slope, dropout, draw_seed(dropout))
+
+
+@torch.library.custom_op("credit_like::gatv2_attend", mutates_args=(), device_types="cpu")
+def gatv2_attend(
+    x_l: Tensor,
+    x_r: Tensor,
+    features: Tensor,
+    projection: Tensor,
+    base: Tensor,
+    att: Tensor,
+    order: Tensor,
+    begin: Tensor,
+    source: Tensor,
+    slope: float,
+    dropout: float,
+    seed: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """``attend`` as a custom operator; K = 0 without edge features, ``base`` has no rows where there is none."""
+    _require_fit(x_l, x_r, features, projection, base, att, order, begin)
+    out, alpha = _empty_attention(x_l, x_r, features, projection, base, att, order, begin, source, slope, dropout, seed)
+    call(
+        loops.attend, x_l, x_r, features, projection, base, att, order, begin, source,
+        slope, *chance(dropout), seed.item(), _known_lengths(att, projection), out, alpha,
+    )  # fmt: skip
+    return out, alpha
+
+
+@gatv2_attend.register_fake
+def _empty_attention(
+    x_l: Tensor,
+    x_r: Tensor,
+    features: Tensor,
+    projection: Tensor,
+    base: Tensor,
+    att: Tensor,
+    order: Tensor,
+    begin: Tensor,
+    source: Tensor,
+    slope: float,
+    dropout: float,
+    seed: Tensor,
+) -> tuple[Tensor, Tensor]:
+    return x_l.new_empty(x_l.shape), x_l.new_empty(order.shape[0], att.shape[0])
+
+
+@torch.library.custom_op("credit_like::gatv2_attend_backward", mutates_args=(), device_types="cpu")
+def gatv2_attend_backward(
+    grad: Tensor,
+    grad_alpha: Tensor,
+    x_l: Tensor,
+    x_r: Tensor,
+    features: Tensor,
+    projection: Tensor,
+    att: Tensor,
+    alpha: Tensor,
+    order: Tensor,
+    begin: Tensor,
+    source: Tensor,
+    slope: float,
+    dropout: float,
+    seed: Tensor,
+    features_too: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of ``x_l, x_r, features, projection, att``; that of ``features`` has no rows unless ``features_too``,
+    ``grad_alpha`` none where nothing depends on ``alpha``."""
+    made = _empty_gradients(
+        grad, grad_alpha, x_l, x_r, features, projection, att, alpha, order, begin, source,
+        slope, dropout, seed, features_too,
+    )  # fmt: skip
+    call(
+        loops.attend_backward, grad, grad_alpha, x_l, x_r, features, projection, att, alpha, order, begin, source,
+        slope, *chance(dropout), seed.item(), _known_lengths(att, projection), *made,
+    )  # fmt: skip
+    return made
+
+
+@gatv2_attend_backward.register_fake
+def _empty_gradients(
+    grad: Tensor,
+    grad_alpha: Tensor,
+    x_l: Tensor,
+    x_r: Tensor,
+    features: Tensor,
+    projection: Tensor,
+    att: Tensor,
+    alpha: Tensor,
+    order: Tensor,
+    begin: Tensor,
+    source: Tensor,
+    slope: float,
+    dropout: float,
+    seed: Tensor,
+    features_too: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    return (
+        x_l.new_empty(x_l.shape),
+        x_l.new_empty(x_l.shape),
+        x_l.new_empty(features.shape[0] if features_too else 0, features.shape[1]),
+        x_l.new_empty(projection.shape),
+        x_l.new_empty(att.shape),
+    )
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    x_l, x_r, features, projection, base, att, order, begin, source, slope, dropout, seed = inputs
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(x_l, x_r, features, projection, att, output[1], order, begin, source, seed)
+    ctx.slope, ctx.dropout, ctx.has_base = slope, dropout, base.shape[0] > 0
+
+
+def _gradients(ctx: Any, grad: Tensor | None, grad_alpha: Tensor | None) -> tuple[Tensor | None, ...]:
+    x_l, x_r, features, projection, att, alpha, order, begin, source, seed = ctx.saved_tensors
+    grad = torch.zeros_like(x_l) if grad is None else grad
+    grad_alpha = alpha.new_empty(0, alpha.shape[1]) if grad_alpha is None else grad_alpha
+    features_too = ctx.needs_input_grad[2]
+    grad_l, grad_r, grad_features, grad_projection, grad_att = gatv2_attend_backward(
+        grad, grad_alpha, x_l, x_r, features, projection, att, alpha, order, begin, source,
+        ctx.slope, ctx.dropout, seed, features_too,
+    )  # fmt: skip
+    grad_base = grad if ctx.has_base else None
+    return grad_l, grad_r, grad_features if features_too else None, grad_projection, grad_base, grad_att, *(None,) * 6
+
+
+gatv2_attend.register_autograd(_gradients, setup_context=_save)
+
+
+def _known_lengths(att: Tensor, projection: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """What ``_attention_loops`` calls ``known``: for the sizes at which speed matters."""
+    if att.dtype != torch.float32 or att.shape[1] % 8 or not projection.shape[0]:
+        return None
+    return (0,) * att.shape[1], (0,) * projection.shape[0]
+
+
+def _require_fit(
+    x_l: Tensor,
+    x_r: Tensor,
+    features: Tensor,
+    projection: Tensor,
+    base: Tensor,
+    att: Tensor,
+    order: Tensor,
+    begin: Tensor,
+) -> None:
+    """The loops do not look: a tensor too small would be read beyond its end."""
+    if att.dtype not in (torch.float32, torch.float64) or att.dim() != 2:
+        raise ValueError(f"att must be float32 or float64[H, C]; got {att.dtype}{list(att.shape)}")
+    nodes, width, inputs = begin.shape[0] - 1, att.numel(), projection.shape[0]
+    for name, tensor, wanted in (
+        ("x_l", x_l, (nodes, width)),
+        ("x_r", x_r, (nodes, width)),
+        ("features", features, (order.shape[0], inputs)),
+        ("projection", projection, (inputs, width)),
+        ("base", base, (nodes if base.shape[0] else 0, width)),
+    ):
+        if tensor.shape != wanted or tensor.dtype != att.dtype:
+            raise ValueError(f"{name} must be {att.dtype}{list(wanted)}; got {tensor.dtype}{list(tensor.shape)}")

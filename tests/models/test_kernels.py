@@ -1,0 +1,309 @@
+"""The compiled operators against PyG's and torch's: outputs, gradients, any graph, and what torch asks of operators."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional
+from torch_geometric.nn import GATv2Conv
+
+from credit_like.models import GAT, gat, gatv2, readout
+from credit_like.models.gatv2 import GATv2
+from credit_like.models.kernels import GroupedEdges, attend, norm_elu, pool
+from credit_like.models.kernels.attention import gatv2_attend
+from credit_like.models.kernels.edges import group_edges
+from credit_like.models.kernels.norm import layer_norm_elu
+from credit_like.models.kernels.pool import pool_groups
+
+IN, EDGE, HEADS = 5, 2, 3
+SEED = torch.tensor([7])
+CLOSE = {torch.float64: {"rtol": 1e-10, "atol": 1e-10}, torch.float32: {"rtol": 1e-5, "atol": 1e-5}}
+#: Channels with lengths that the compiler is told, and without.
+DTYPES = pytest.mark.parametrize(
+    ("dtype", "channels"), [(torch.float64, 3), (torch.float32, 3), (torch.float32, 8)], ids=str
+)
+
+
+def random(seed: int, *shapes: tuple[int, ...], dtype: torch.dtype = torch.float64) -> Iterator[Tensor]:
+    rng = torch.Generator().manual_seed(seed)
+    for shape in shapes:
+        yield torch.randn(shape, generator=rng, dtype=dtype, requires_grad=True)
+
+
+def random_edges(seed: int, nodes: int, edges: int) -> Tensor:
+    return torch.randint(0, nodes, (2, edges), generator=torch.Generator().manual_seed(seed))
+
+
+def twins(dtype: torch.dtype, channels: int, **choice: object) -> tuple[GATv2Conv, GATv2]:
+    """PyG's layer and ours, with PyG's weights."""
+    torch.manual_seed(0)
+    given: dict[str, object] = {"heads": HEADS, "edge_dim": EDGE, "add_self_loops": False, "residual": True, **choice}
+    theirs, ours = (cls(IN, channels, **given).to(dtype) for cls in (GATv2Conv, GATv2))
+    for name, parameter in theirs.named_parameters():
+        if name.endswith("bias"):  # zeros from the constructor
+            nn.init.normal_(parameter)
+    ours.load_state_dict(theirs.state_dict())
+    return theirs, ours
+
+
+def results(layer: GATv2Conv, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None) -> dict[str, Tensor]:
+    """Output, attention, and the gradient, through both, of every input and parameter."""
+    out, (_, alpha) = layer(x, edge_index, edge_attr, return_attention_weights=True)
+    inputs = {"x": x, **dict(layer.named_parameters())} | ({} if edge_attr is None else {"edge_attr": edge_attr})
+    up, aside = random(1, out.shape, alpha.shape, dtype=out.dtype)
+    gradients = torch.autograd.grad([out, alpha], list(inputs.values()), [up, aside], materialize_grads=True)
+    return {"out": out, "alpha": alpha, **{f"grad {name}": g for name, g in zip(inputs, gradients, strict=True)}}
+
+
+def require_same(theirs: GATv2Conv, ours: GATv2, nodes: int, edge_index: Tensor, seed: int = 0) -> None:
+    x, edge_attr = random(seed, (nodes, IN), (edge_index.shape[1], EDGE), dtype=ours.att.dtype)
+    features = edge_attr if ours.lin_edge is not None else None
+    torch.testing.assert_close(
+        results(ours, x, edge_index, features), results(theirs, x, edge_index, features), **CLOSE[x.dtype]
+    )
+
+
+@DTYPES
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {},
+        {"edge_dim": None},
+        {"residual": False},
+        {"residual": False, "bias": False, "negative_slope": 0.5},
+        {"concat": False},
+        {"share_weights": True},
+        {"add_self_loops": True},
+        {"heads": 1},
+    ],
+    ids=str,
+)
+def test_gatv2_is_pygs(dtype: torch.dtype, channels: int, choice: dict[str, object]) -> None:
+    theirs, ours = twins(dtype, channels, **choice)
+    require_same(theirs, ours, 12, random_edges(3, 12, 40))
+    theirs.load_state_dict(ours.state_dict())
+
+
+PYG, OURS = twins(torch.float64, 3)
+
+
+@given(seed=st.integers(0, 10_000), nodes=st.integers(1, 9), edges=st.integers(0, 40))
+def test_any_graph(seed: int, nodes: int, edges: int) -> None:
+    """Unsorted, with duplicate edges, self-loops, isolated nodes and nodes of more than sixteen edges."""
+    require_same(PYG, OURS, nodes, random_edges(seed, nodes, edges), seed)
+
+
+def test_a_hub_and_no_node_at_all() -> None:
+    require_same(PYG, OURS, 3, torch.stack([torch.arange(100) % 3, torch.ones(100, dtype=torch.int64)]))
+    nodes, edges = random(0, (0, IN), (0, EDGE))
+    assert OURS(nodes, random_edges(0, 1, 0), edges).shape == (0, HEADS * 3)
+
+
+def test_edges_are_grouped_stably_whether_sorted_or_not() -> None:
+    for edge_index in (random_edges(1, 6, 30), random_edges(1, 6, 30).sort(dim=1).values):
+        edges = GroupedEdges.of(edge_index, 7)
+        assert torch.equal(edges.order, torch.argsort(edge_index[1], stable=True))
+        assert torch.equal(edges.source, edge_index[0][edges.order])
+        assert torch.equal(edges.begin.diff(), torch.bincount(edge_index[1], minlength=7))
+
+
+def test_layers_share_one_grouping() -> None:
+    x, edge_attr = random(0, (6, IN), (20, EDGE))
+    edge_index = random_edges(0, 6, 20)
+    edges = OURS.group(x, edge_index)
+    assert isinstance(edges, GroupedEdges)
+    out, (given_index, _) = OURS(x, edges, edge_attr, return_attention_weights=True)
+    assert torch.equal(out, OURS(x, edge_index, edge_attr))
+    assert given_index is edge_index
+
+
+OPERATORS = {
+    "group_edges": lambda: (group_edges, (random_edges(0, 5, 9), 5)),
+    "attend": lambda: (
+        gatv2_attend,
+        (*random(0, (5, 6), (5, 6), (9, 2), (2, 6), (5, 6), (2, 3)),
+         *GroupedEdges.of(random_edges(0, 5, 9), 5)[:3], 0.2, 0.3, SEED),
+    ),
+    "norm_elu": lambda: (layer_norm_elu, (*random(0, (5, 6), (6,), (6,)), 1e-5, 0.3, SEED)),
+    "pool": lambda: (pool_groups, (*random(0, (7, 3)), torch.tensor([3, 0, 1, 1, 0, 3, 1]), 5)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_operators_are_what_torch_asks_for(name: str) -> None:
+    operator, arguments = OPERATORS[name]()
+    torch.library.opcheck(operator, arguments)
+
+
+@pytest.mark.parametrize("name", ["attend", "norm_elu", "pool"])
+def test_gradients_are_numerical_ones_with_dropout_too(name: str) -> None:
+    operator, arguments = OPERATORS[name]()
+    assert torch.autograd.gradcheck(
+        lambda *given: [out for out in operator(*given) if out.is_floating_point() and out.requires_grad], arguments
+    )
+
+
+def test_attention_drops_at_its_rate_anew_each_time_and_repeats_with_the_seed() -> None:
+    nodes = 4000
+    ends = torch.arange(nodes)
+    edges = GroupedEdges.of(torch.stack([ends, ends]), nodes)
+    x, att = torch.ones(nodes, 16), torch.ones(2, 8)
+    torch.manual_seed(0)
+    first, second = (attend(x, x, None, None, None, att, edges, dropout=0.3)[0] for _ in range(2))
+    torch.manual_seed(0)
+    assert torch.equal(attend(x, x, None, None, None, att, edges, dropout=0.3)[0], first)
+    assert first.unique().tolist() == pytest.approx([0.0, 1 / 0.7])
+    kept = [(out.view(-1, 8)[:, 0] > 0).float() for out in (first, second)]  # nodes * heads
+    for sample in kept:
+        assert sample.mean() == pytest.approx(0.7, abs=0.02)
+    assert abs(torch.corrcoef(torch.stack(kept))[0, 1]) < 0.05
+    assert abs(torch.corrcoef(kept[0].view(-1, 2).T)[0, 1]) < 0.05
+    assert abs(torch.corrcoef(torch.stack([kept[0][:-2], kept[0][2:]]))[0, 1]) < 0.05
+    assert not attend(x, x, None, None, None, att, edges, dropout=1.0)[0].any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_norm_elu_is_torchs(dtype: torch.dtype) -> None:
+    x, weight, bias, up = random(0, (50, 24), (24,), (24,), (50, 24), dtype=dtype)
+    with torch.no_grad():
+        x *= torch.logspace(-3, 3, 50)[:, None]
+    ours = norm_elu(x, weight, bias)
+    theirs = functional.elu(functional.layer_norm(x, (24,), weight, bias))
+    torch.testing.assert_close(ours, theirs, **CLOSE[dtype])
+    gradients = [torch.autograd.grad(out, [x, weight, bias], up) for out in (ours, theirs)]
+    torch.testing.assert_close(*gradients, **CLOSE[dtype] | {"rtol": 1e-4 if dtype == torch.float32 else 1e-9})
+
+
+def test_norm_elu_drops_at_its_rate() -> None:
+    x, weight = torch.randn(2000, 16), torch.ones(16)
+    whole = norm_elu(x, weight, weight)
+    torch.manual_seed(0)
+    dropped = norm_elu(x, weight, weight, dropout=0.2)
+    assert (dropped == 0).float().mean() == pytest.approx(0.2, abs=0.01)
+    torch.testing.assert_close(dropped[dropped != 0], whole[dropped != 0] / 0.8)
+
+
+def test_pool_takes_groups_in_any_order_and_gives_a_tie_to_the_first() -> None:
+    x = torch.tensor([[1.0, -2.0], [3.0, -2.0], [3.0, -5.0]], requires_grad=True)
+    total, top, count = pool(x, torch.tensor([2, 0, 2]), 3)
+    assert total.tolist() == [[3.0, -2.0], [0.0, 0.0], [4.0, -7.0]]
+    assert top.tolist() == [[3.0, -2.0], [0.0, 0.0], [3.0, -2.0]]
+    assert count.tolist() == [1, 0, 2]
+    tied = torch.zeros(3, 1, requires_grad=True)
+    pool(tied, torch.tensor([0, 0, 0]), 1)[1].sum().backward()
+    assert tied.grad is not None
+    assert tied.grad.tolist() == [[1.0], [0.0], [0.0]]
+
+
+def test_nan_is_not_lost() -> None:
+    nan = float("nan")
+    x = torch.tensor([[1.0], [nan], [2.0], [3.0]])
+    assert pool(x, torch.tensor([0, 0, 0, 1]), 2)[1].flatten().tolist() == pytest.approx([nan, 3.0], nan_ok=True)
+    rows = torch.ones(2, 8)
+    rows[1, 3] = nan
+    assert norm_elu(rows, torch.ones(8), torch.ones(8)).isnan().sum(dim=1).tolist() == [0, 8]
+    edges = GroupedEdges.of(torch.tensor([[0, 1], [0, 0]]), 2)
+    assert attend(rows, torch.ones(2, 8), None, None, None, torch.ones(1, 8), edges)[0][0].isnan().all()
+
+
+SIZES = {"num_ids": 10, "node_features": 6, "edge_features": EDGE, "width": 16, "heads": 2, "fc": (4,)}
+
+
+def batch(seed: int, nodes: int, edges: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, int]:
+    x, edge_attr = (t.detach() for t in random(seed, (nodes, 6), (edges, EDGE), dtype=torch.float32))
+    return x, torch.arange(nodes) % 10, random_edges(seed, nodes, edges), edge_attr, torch.arange(nodes) * 3 // nodes, 3
+
+
+def gradients(model: GAT, *arguments: Tensor | int) -> list[Tensor]:
+    torch.manual_seed(1)
+    return list(torch.autograd.grad(model(*arguments).square().sum(), list(model.parameters())))
+
+
+def test_the_network_is_the_one_of_torchs_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = GAT(**SIZES, dropout=0.0, unknown_rate=0.0)
+    ours = [model(*batch(0, 40, 100)), *gradients(model, *batch(0, 40, 100))]
+    for module in (gat, gatv2, readout):
+        monkeypatch.setattr(module, "compiled", lambda x: False)
+    theirs = [model(*batch(0, 40, 100)), *gradients(model, *batch(0, 40, 100))]
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_the_number_of_threads_does_not_matter() -> None:
+    """Bit for bit, of what is ours; BLAS, which projects the nodes, makes no such promise."""
+    x_l, x_r, up = random(0, (400, 16), (400, 16), (400, 16), dtype=torch.float32)
+    features, projection, att = random(1, (1000, EDGE), (EDGE, 16), (2, 8), dtype=torch.float32)
+    edges = GroupedEdges.of(random_edges(0, 400, 1000), 400)
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            torch.manual_seed(0)
+            out = attend(x_l, x_r, features, projection, x_r, att, edges, dropout=0.1)[0]
+            out = norm_elu(out, torch.ones(16), torch.zeros(16), dropout=0.1)
+            pooled = torch.cat(pool(out, torch.arange(400) // 40, 10)[:2])
+            inputs = [x_l, x_r, features, projection, att]
+            found.append([out, pooled, *torch.autograd.grad([out, pooled], inputs, [up, torch.ones_like(pooled)])])
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
+
+
+def test_two_runs_are_equal_bit_for_bit() -> None:
+    torch.manual_seed(0)
+    model = GAT(**SIZES)
+    for one, two in zip(*(gradients(model, *batch(0, 40, 100)) for _ in range(2)), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_export_and_compile_see_the_operators() -> None:
+    torch.manual_seed(0)
+    model = GAT(**SIZES).eval()
+    nodes, edges = torch.export.Dim("nodes"), torch.export.Dim("edges")
+    shapes = ({0: nodes}, {0: nodes}, {1: edges}, {0: edges}, {0: nodes}, None)
+    exported = torch.export.export(model, batch(0, 12, 30), dynamic_shapes=shapes).module()
+    torch.testing.assert_close(exported(*batch(1, 17, 25)), model(*batch(1, 17, 25)))
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(gradients(compiled, *batch(0, 12, 30)), gradients(model, *batch(0, 12, 30)))
+
+
+def test_other_dtypes_take_pygs_path() -> None:
+    theirs, ours = (layer.to(torch.bfloat16) for layer in twins(torch.float32, 8))
+    x, edge_attr = random(0, (6, IN), (20, EDGE), dtype=torch.bfloat16)
+    edge_index = random_edges(0, 6, 20)
+    assert torch.equal(ours(x, edge_index, edge_attr), theirs(x, edge_index, edge_attr))
+    edges = GroupedEdges.of(edge_index, 6)
+    assert torch.equal(ours(x, edges, edge_attr), theirs(x, edge_index, edge_attr))
+    theirs, ours = twins(torch.float32, 8)
+    with torch.autocast("cpu"):
+        found = [layer(x.float(), edge_index, edge_attr.float()) for layer in (ours, theirs)]
+    assert torch.equal(*found)
+
+
+def test_wrong_arguments_are_refused() -> None:
+    x, edge_attr = random(0, (6, IN), (20, EDGE))
+    edge_index = random_edges(0, 6, 20)
+    edge_index[0, 3] = 6
+    with pytest.raises(IndexError, match=r"edge 3 is \[6, \d\], but there are 6 nodes"):
+        OURS(x, edge_index, edge_attr)
+    edges = GroupedEdges.of(random_edges(0, 6, 20), 6)
+    with pytest.raises(ValueError, match=r"features must be torch.float64\[20, 2\]; got torch.float64\[19, 2\]"):
+        OURS(x, edges, edge_attr[:19])
+    with pytest.raises(ValueError, match="edges of its own"):
+        twins(torch.float64, 3, add_self_loops=True)[1](x, edges, edge_attr)
+    with pytest.raises(ValueError, match=r"edge_index must be int64\[2, E\]; got torch.int32\[2, 20\]"):
+        GroupedEdges.of(edge_index.int(), 6)
+    with pytest.raises(ValueError, match=r"dropout is a probability; got 1\.5"):
+        norm_elu(torch.ones(2, 3), torch.ones(3), torch.ones(3), dropout=1.5)
+    with pytest.raises(ValueError, match=r"weight must be torch.float32\[3\]"):
+        norm_elu(torch.ones(2, 3), torch.ones(2), torch.ones(3))
+    with pytest.raises(IndexError, match="row 1 is of group 2, but there are 2 groups"):
+        pool(torch.ones(2, 3), torch.tensor([0, 2]), 2)
+    with pytest.raises(ValueError, match=r"group must be int64\[2\]"):
+        pool(torch.ones(2, 3), torch.tensor([0]), 2)
