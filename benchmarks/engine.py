@@ -43,7 +43,7 @@ from credit_like.training import (
 
 RESULTS = Path(__file__).parent / "results" / "engine.json"
 TARGETS = {"loop": 1.10, "ema": 1.15, "checkpoint": 3.0, "logging": 0.03}
-LOOP_ROUNDS, EMA_ROUNDS, CHECKPOINT_ROUNDS, LOGGING_ROUNDS = 12, 25, 5, 3
+LOOP_ROUNDS, EMA_ROUNDS, LOGGING_ROUNDS = 12, 25, 3
 EMA_SIZES, CHECKPOINT_SIZES = (70_000, 1_000_000, 8_000_000), (100_000, 10_000_000, 100_000_000)
 TENSORS = 64
 MLFLOW = importlib.util.find_spec("mlflow") is not None
@@ -178,7 +178,7 @@ def checkpoints() -> dict[str, Any]:
     room = memory.is_dir() and shutil.disk_usage(memory).free > 3 * 4 * CHECKPOINT_SIZES[-1]
     for size in CHECKPOINT_SIZES:
         state = {"model": Tensors(size).state_dict()}
-        rounds = CHECKPOINT_ROUNDS if size < CHECKPOINT_SIZES[-1] else 2
+        rounds = max(3, min(50, 50_000_000 // size))
         places: dict[str, Any] = {"in_memory": memory if room else None, "on_disk": None}
         found[str(size)] = {name: saved(state, folder, rounds, name == "on_disk") for name, folder in places.items()}
     return found

@@ -26,7 +26,7 @@ class CallbackContract:
 
     The callback rides along a small regression of three epochs with validation. ``changes_training = True`` says that
     it is meant to alter what is learnt. Override ``model`` (float[B, 4] -> float[B, 1]) where it looks for something in
-    the model, and ``valid_loader`` where validation data must be of another kind.
+    the model.
     """
 
     changes_training = False

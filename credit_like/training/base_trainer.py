@@ -72,8 +72,7 @@ class BaseTrainer(BatchLoop):
     ) -> None:
         settings = validate(Document("conf['trainer']", dict(conf.get("trainer") or {})), self.Settings)
         super().__init__(model, rank, settings, run_folder_path(conf), callbacks, loggers)
-        self.conf = conf
-        self.direction = self.training_metric_direction
+        self.conf, self.direction = conf, self.training_metric_direction
         self.training_metric = self.training_metric or ("train_loss" if self.skip_validation else "valid_loss")
         self.patience = Patience(self.training_metric, self.direction, self.stopping_patience)
         self.history = History(self.save_loc / LOG)
@@ -267,8 +266,8 @@ class BaseTrainer(BatchLoop):
     def _epochs(self) -> range:
         if self.train_one_epoch_mode:
             return range(self.start_epoch, self.start_epoch + 1)
-        over = not self.skip_validation and self.start_epoch > 0 and self.patience.exhausted(self.start_epoch - 1)
-        if over and self._resumed is None:
+        ended = not self.skip_validation and self.start_epoch > 0 and self.patience.exhausted(self.start_epoch - 1)
+        if ended and self._resumed is None:
             say("this run has stopped early already; raise trainer.stopping_patience to go on")
             return range(0)
         if self.start_epoch >= self.epochs:
@@ -334,12 +333,8 @@ class BaseTrainer(BatchLoop):
         return mean_and_spread(rows)
 
     def _step_epoch_scheduler(self, row: Row) -> None:
-        if (
-            self.scheduler is None
-            or self._scheduler_is_per_step
-            or not self._stepped_this_epoch
-            or over(self.scheduler)
-        ):
+        idle = self.scheduler is None or self._scheduler_is_per_step or not self._stepped_this_epoch
+        if idle or over(self.scheduler):
             return
         self._stepping = True
         try:
@@ -366,9 +361,8 @@ class BaseTrainer(BatchLoop):
                 epoch_copy=epoch if self.save_every_epoch or self.save_top_k else None,
             )
             if self.save_top_k and not self.save_every_epoch:
-                self._folder.keep_epochs(
-                    self.history.best_epochs(self.training_metric, self.direction, self.save_top_k)
-                )
+                best = self.history.best_epochs(self.training_metric, self.direction, self.save_top_k)
+                self._folder.keep_epochs(best)
 
     def _save_in_epoch(self, position: Position) -> None:
         if self.rank == 0:
@@ -381,9 +375,8 @@ class BaseTrainer(BatchLoop):
             self._folder.save_aside(checkpointing.snapshot(self, self._epoch))
         except (UserError, TypeError, RuntimeError) as second:  # which must not hide the first
             say(f"the state at the failure could not be kept: {second}")
-        clearer = explained(
-            error, self._weight, f"epoch {self._epoch}, optimizer step {self.step_state.optimizer_step}"
-        )
+        where = f"epoch {self._epoch}, optimizer step {self.step_state.optimizer_step}"
+        clearer = explained(error, self._weight, where)
         if clearer is not None:
             raise clearer from error
 
