@@ -85,15 +85,29 @@ def print_notes(notes: Sequence[str]) -> None:
         print(f"note: not logs: {', '.join(others)}")
 
 
-def require_both_classes(data: Data) -> None:
-    """Raises UserError where a supervised trainer has nothing to learn from, or nothing to choose its best epoch by."""
+def learning_windows(data: Data, *, benign_only: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(training, validation) windows of a trainer that learns from both classes, or from benign windows alone.
+
+    The latter sets its p-values on validation windows: of captures that share traffic it gets one, for the same stretch
+    of a drive several times would promise more than it can.
+
+    Raises UserError where there is nothing to learn from, or nothing to choose the best epoch by.
+    """
     for split, purpose in ((TRAIN, "to learn from"), (VALIDATION, "to choose the best epoch by")):
-        for label, kind in ((0, "benign"), (1, "attack")):
+        for label, kind in ((0, "benign"), (1, "attack"))[: 1 if benign_only else 2]:
             if len(data.windows(split, label)) == 0:
+                needs = "benign traffic" if benign_only else "both classes"
                 raise UserError(
                     f"the {split} split holds no {kind} window {purpose} (split policy {data.plan.policy!r}, "
-                    f"{len(data.captures)} captures). Add labelled {kind} traffic: this trainer needs both classes."
+                    f"{len(data.captures)} captures). Add labelled {kind} traffic: this trainer needs {needs}."
+                    + " One that needs no attack is dgi_ocgin."
+                    * (kind == "attack")
                 )
+    if not benign_only:
+        return data.windows(TRAIN), data.windows(VALIDATION)
+    benign, table = data.windows(VALIDATION, label=0), data.store.windows
+    named = np.isin(table.capture_names, data.calibration_captures)
+    return data.windows(TRAIN, label=0), benign[named[table.capture[benign]]]
 
 
 def fit_inputs(data: Data, settings: DataSettings) -> tuple[Vocabulary, FeatureScaler]:

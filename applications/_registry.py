@@ -26,6 +26,8 @@ class JobTrainer(BaseTrainer):
     """
 
     ModelSettings: ClassVar[type[Settings]]
+    #: Whether it learns from benign windows alone; a trainer that does not say needs both classes.
+    benign_only: ClassVar[bool] = False
 
     @classmethod
     def build_model(cls, settings: Any, vocabulary: Vocabulary, scaler: FeatureScaler) -> nn.Module:
@@ -36,6 +38,11 @@ class JobTrainer(BaseTrainer):
     def build_loss(cls, settings: Any, counts: Tensor) -> nn.Module:
         """The criterion of both phases; ``counts`` int64[2] are the benign and the attack windows of training."""
         raise NotImplementedError
+
+
+def learns_from_benign(cls: type[JobTrainer]) -> bool:
+    """Whether the trainer's loaders hold benign windows alone."""
+    return getattr(cls, "benign_only", False)
 
 
 def registered_trainers() -> dict[str, importlib.metadata.EntryPoint]:

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import torch
 
 from applications._cli import add_conf, parse_conf, parser, run
-from applications._data import Data, certify, fit_inputs, load_data, require_both_classes
+from applications._data import Data, certify, fit_inputs, learning_windows, load_data
 from applications._job import Job, load_job
-from applications._registry import JobTrainer
+from applications._registry import JobTrainer, learns_from_benign
 from applications._run import (
     CONFIG,
     FACTS,
@@ -28,7 +28,7 @@ from applications._scoring import make_trainer
 from applications._summary import data_summary
 from applications.evaluate import evaluate_run
 from credit_like.graphs import PackedLoader
-from credit_like.graphs.plan import TRAIN, VALIDATION
+from credit_like.graphs.plan import TRAIN
 from credit_like.training import BaseTrainer, Stopped
 from credit_like.training.device import choose_device
 
@@ -69,7 +69,7 @@ def train(job: Job, cls: type[JobTrainer], *, resume: bool = False, flags: Seque
     with nothing_left_behind(job.save_loc):
         data = load_data(job.data)
         print(data_summary(data))
-        require_both_classes(data)
+        train_rows, valid_rows = learning_windows(data, benign_only=learns_from_benign(cls))
         vocabulary, scaler = fit_inputs(data, job.data)
         certificate = certify(data, vocabulary, scaler)
         if resume:
@@ -78,7 +78,6 @@ def train(job: Job, cls: type[JobTrainer], *, resume: bool = False, flags: Seque
 
     trainer = make_trainer(cls, job, vocabulary, scaler, resume=resume)
     device = str(trainer.device)
-    train_rows, valid_rows = data.windows(TRAIN), data.windows(VALIDATION)
     train_loader = PackedLoader(
         data.store, train_rows, job.loader.batch_size, shuffle=True, seed=job.trainer.seed, device=device
     )

@@ -6,13 +6,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trainers.dgi_ocgin import DGIOCGINTrainer
     from trainers.gat import GATTrainer
     from trainers.module import ModuleTrainer, TrainerConfig
     from trainers.step import StepTrainer
 
-__all__ = ["GATTrainer", "ModuleTrainer", "StepTrainer", "TrainerConfig"]
+__all__ = ["DGIOCGINTrainer", "GATTrainer", "ModuleTrainer", "StepTrainer", "TrainerConfig"]
 
 _HOMES = {
+    "DGIOCGINTrainer": "trainers.dgi_ocgin",
     "GATTrainer": "trainers.gat",
     "ModuleTrainer": "trainers.module",
     "StepTrainer": "trainers.step",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 from torch_geometric.nn import GATConv, GINEConv, TransformerConv
@@ -13,7 +13,7 @@ ConvKind = Literal["gatv2", "gat", "transformer", "gin"]
 
 
 def make_convolution(
-    kind: ConvKind, in_dim: int, out_dim: int, *, heads: int, edge_dim: int, dropout: float
+    kind: ConvKind, in_dim: int, out_dim: int, *, heads: int, edge_dim: int, dropout: float, bias: bool = True
 ) -> nn.Module:
     """A layer called as ``layer(x, edge_index, edge_attr)``: float32[N, in_dim] -> float32[N, out_dim].
 
@@ -25,22 +25,42 @@ def make_convolution(
     node without neighbours keeps its features. Self-loops of the graph stay as they are: in a CAN window they mean
     that an id followed itself, and adding one to every node would drown that.
 
+    ``bias=False`` leaves out every additive constant, as one-class training needs.
+
     Raises ValueError for another kind, or where ``out_dim`` is not a multiple of ``heads``.
     """
     if kind == "gin":
-        mlp = nn.Sequential(nn.Linear(in_dim, out_dim), nn.ReLU(), nn.Linear(out_dim, out_dim))
-        return GINEConv(mlp, train_eps=True, edge_dim=edge_dim)
+        mlp = nn.Sequential(nn.Linear(in_dim, out_dim, bias), nn.ReLU(), nn.Linear(out_dim, out_dim, bias))
+        layer = GINEConv(mlp, train_eps=True, edge_dim=edge_dim)
+        if not bias:
+            layer.lin = nn.Linear(edge_dim, in_dim, bias=False)
+        return layer
     if out_dim % heads:
         raise ValueError(f"the layer width must be a multiple of heads; got width {out_dim} and {heads} heads")
     share = out_dim // heads
+    common: dict[str, Any] = {"heads": heads, "dropout": dropout, "edge_dim": edge_dim, "bias": bias}
     if kind == "gatv2":
         return GATv2(
-            in_dim, share, heads=heads, dropout=dropout, add_self_loops=False, edge_dim=edge_dim, residual=True
+            in_dim,
+            share,
+            heads=heads,
+            dropout=dropout,
+            add_self_loops=False,
+            edge_dim=edge_dim,
+            residual=True,
+            bias=bias,
         )
     if kind == "gat":
         return GATConv(
-            in_dim, share, heads=heads, dropout=dropout, add_self_loops=False, edge_dim=edge_dim, residual=True
+            in_dim,
+            share,
+            heads=heads,
+            dropout=dropout,
+            add_self_loops=False,
+            edge_dim=edge_dim,
+            residual=True,
+            bias=bias,
         )
     if kind == "transformer":
-        return TransformerConv(in_dim, share, heads=heads, dropout=dropout, edge_dim=edge_dim)
+        return TransformerConv(in_dim, share, **common)
     raise ValueError(f"convolution must be gatv2, gat, transformer or gin; got {kind!r}")

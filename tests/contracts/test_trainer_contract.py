@@ -17,7 +17,7 @@ from credit_like.graphs import FeatureScaler, GraphStore, PackedLoader, ScalerSe
 from credit_like.testing import TrainerContract
 from credit_like.training import BaseTrainer
 from tests.training.toys import Net, Samples, ToyTrainer, batches_of
-from trainers import GATTrainer, ModuleTrainer, StepTrainer, TrainerConfig
+from trainers import DGIOCGINTrainer, GATTrainer, ModuleTrainer, StepTrainer, TrainerConfig
 from trainers.module import _ModuleEngine
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
@@ -71,6 +71,29 @@ class TestGATTrainer(TrainerContract):
         ]
         return trainer, {
             "train_loader": loaders[0], "valid_loader": loaders[1], "optimizer": sgd(trainer),
+            "train_criterion": loss, "valid_criterion": loss,
+        }  # fmt: skip
+
+
+class TestDGIOCGINTrainer(TrainerContract):
+    """With a one-class loss whose centre is frozen before the second epoch."""
+
+    @pytest.fixture(autouse=True)
+    def _store(self, store: GraphStore) -> None:
+        self.store = store
+
+    def make(self, folder: Path, **settings: Any) -> Made:
+        train = self.store.select("train", label=0)
+        vocabulary = Vocabulary.fit(self.store, train)
+        scaler = FeatureScaler.fit(self.store, train, vocabulary, ScalerSettings())
+        model = DGIOCGINTrainer.build_model(DGIOCGINTrainer.ModelSettings(width=8, heads=2), vocabulary, scaler)
+        given = {"one_class_weight": 0.01, "one_class_after": 1, **settings}
+        trainer = DGIOCGINTrainer(model, 0, {"save_loc": str(folder), "trainer": given})
+        loss = DGIOCGINTrainer.build_loss(DGIOCGINTrainer.Settings(), torch.tensor([len(train), 0]))
+        valid = self.store.select("validation", label=0)
+        return trainer, {
+            "train_loader": PackedLoader(self.store, train, 16, shuffle=True),
+            "valid_loader": PackedLoader(self.store, valid, 16), "optimizer": sgd(trainer),
             "train_criterion": loss, "valid_criterion": loss,
         }  # fmt: skip
 
