@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 #: Raised by one whenever a reader of an older ``metrics.json`` could misread a newer one.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class _Part(BaseModel):
@@ -34,9 +34,9 @@ class WindowFigures(_Part):
     recall: float | None
     f1: float | None
     mcc: float | None = Field(description="Matthews correlation coefficient")
-    fpr: float | None = Field(description="share of benign windows that alarmed")
-    false_alarms_per_hour: float | None = Field(description="runs of adjoining alarming benign windows, an hour")
-    false_alarm_windows_per_hour: float | None = Field(description="alarming benign windows, an hour")
+    fpr: float | None = Field(description="share of benign windows above the threshold")
+    false_alarms_per_hour: float | None = Field(description="runs of adjoining benign windows that alarm, an hour")
+    false_alarm_windows_per_hour: float | None = Field(description="benign windows above the threshold, an hour")
     auroc: float | None
     auprc: float | None = Field(description="average precision")
     recall_at_fpr_1e2: float | None = Field(description="best recall at a false-positive rate of at most 0.01")
@@ -118,12 +118,12 @@ class TestSet(_Part):
 
 
 class Calibration(_Part):
-    """The threshold and what it promises. An alarm is ``score > threshold``."""
+    """The threshold and what it promises of single windows; ``settings.alarm`` makes alarms of those above it."""
 
     threshold: float
     target: Literal["target_fpr", "false_alarms_per_hour"]
     requested_fpr: float = Field(description="false-alarm rate asked for, a benign window")
-    requested_per_hour: float = Field(description="the same as alarming benign windows an hour")
+    requested_per_hour: float = Field(description="the same as benign windows above the threshold an hour")
     promised_fpr: float = Field(description="rate that the threshold promises, a benign window")
     promised_per_hour: float
     promised: bool = Field(description="whether the request is promised; if not, promised_fpr is the lowest possible")
@@ -136,7 +136,7 @@ class Calibration(_Part):
 class Metrics(_Part):
     """The whole of ``metrics.json``."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     settings: dict[str, Any] = Field(description="EvaluationSettings as used")
     calibration_captures: list[str] | None = Field(description="as passed to evaluate; null: every capture")
     groups: list[dict[str, float]] = Field(
