@@ -5,6 +5,7 @@ from credit_like.evaluation.controls import CONTROLS, control_scores
 from credit_like.evaluation.document import SCHEMA_VERSION, Metrics, json_schema
 from credit_like.evaluation.evaluate import EvaluationSettings, evaluate, traffic_groups
 from credit_like.evaluation.figures import WindowSet, window_set
+from credit_like.evaluation.frames import with_nodes
 from credit_like.evaluation.report import write_report
 from credit_like.evaluation.scores import Scores, read_scores, with_controls, write_scores
 from credit_like.evaluation.thresholds import Threshold, conformal_threshold
@@ -27,6 +28,7 @@ __all__ = [
     "traffic_groups",
     "window_set",
     "with_controls",
+    "with_nodes",
     "write_report",
     "write_scores",
 ]

@@ -48,6 +48,38 @@ class WindowFigures(_Part):
     no_interval: str = Field(description="why there is no interval; empty where there is one")
 
 
+class FrameFigures(_Part):
+    """Figures of the attack class over frames; a frame takes the score of its id, the detector's head on that node."""
+
+    frames: int = Field(description="frames counted: attack + benign")
+    attack: int
+    benign: int
+    left_out: int = Field(description="frames of windows left out of the window figures: not counted")
+    true_positive: int
+    false_positive: int
+    true_negative: int
+    false_negative: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    mcc: float | None
+    fpr: float | None = Field(description="share of benign frames above the frame threshold")
+    auroc: float | None
+    auprc: float | None
+    recall_at_fpr_1e2: float | None
+    recall_at_fpr_1e3: float | None
+    precision_at_recall_95: float | None
+    calibration_error: float | None
+    undefined: dict[str, str] = Field(description="figure -> why it has no value")
+
+    @classmethod
+    def undefined_because(cls, reason: str) -> FrameFigures:
+        """No frame was scored, for ``reason``."""
+        counts = [name for name, field in cls.model_fields.items() if field.annotation is int]
+        figures = [name for name in cls.model_fields if name not in counts and name != "undefined"]
+        return cls(**dict.fromkeys(counts, 0), **dict.fromkeys(figures), undefined=dict.fromkeys(figures, reason))
+
+
 class EventFigures(_Part):
     """Attack intervals as the unit: an event is found when any window that overlaps it alarms."""
 
@@ -81,6 +113,7 @@ class FamilyFigures(_Part):
 
     captures: list[str]
     windows: WindowFigures
+    frames: FrameFigures
     events: EventFigures
 
 
@@ -111,6 +144,7 @@ class TestSet(_Part):
 
     captures: list[str]
     windows: WindowFigures
+    frames: FrameFigures
     events: EventFigures
     families: dict[str, FamilyFigures]
     controls: dict[str, ControlFigures]
@@ -127,6 +161,9 @@ class Calibration(_Part):
     promised_fpr: float = Field(description="rate that the threshold promises, a benign window")
     promised_per_hour: float
     promised: bool = Field(description="whether the request is promised; if not, promised_fpr is the lowest possible")
+    frame_threshold: float | None = Field(
+        description="exceeded by no more than requested_fpr of the same windows' benign frames; null: frames not scored"
+    )
     windows: int = Field(description="benign validation windows used")
     hours: float = Field(description="bus time that they cover")
     captures: list[str]

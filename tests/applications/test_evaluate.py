@@ -31,6 +31,18 @@ def test_judging_again_gives_the_same_figures(finished: Path, run_folder: Path, 
     assert f"report: {run_folder / 'report.html'}" in shown
 
 
+def test_frames_are_judged_by_the_scores_of_their_ids(finished: Path) -> None:
+    scores, metrics = read_scores(finished / "scores.parquet"), json.loads((finished / "metrics.json").read_text())
+    labelled = scores.frame.select(pl.col("node_attack", "node_benign").list.sum()).sum_horizontal()
+    assert (labelled == 100).all()  # every frame of the simulated drives is labelled, and every window has 100
+    attacked = scores.frame["node_attack"].list.sum() > 0
+    assert (attacked == (scores.frame["label"] == 1)).all()
+    frames = metrics["overall"]["frames"]
+    tested = scores.frame.filter(pl.col("split") == "test")
+    assert frames["attack"] + frames["benign"] + frames["left_out"] == 100 * tested.height
+    assert 0 <= frames["auroc"] <= 1
+
+
 def test_how_to_judge_may_be_changed_but_not_what_was_trained(run_folder: Path, capsys: Output) -> None:
     assert main(["evaluate", str(run_folder), "evaluation.target_fpr=0.2"]) == 0
     assert json.loads((run_folder / "metrics.json").read_text())["settings"]["target_fpr"] == 0.2
