@@ -22,7 +22,9 @@ class JobTrainer(BaseTrainer):
     """What a BaseTrainer must have besides its loop, so that a configuration can start it. Not to be inherited from:
     having the three is enough; ``trainers.GATTrainer`` is the example.
 
-    Its ``predict_step(batch)`` returns the score of each window, float[B], higher for a more suspicious one.
+    Its ``predict_step(batch)`` returns the score of each window, float[B], higher for a more suspicious one. Where it
+    has a ``predict_nodes_step(batch)``, that returns the score of each id of each window, float[N]; without one, the
+    figures of frames are undefined.
     """
 
     ModelSettings: ClassVar[type[Settings]]

@@ -18,6 +18,7 @@ from applications._job import Job, load_job
 from applications._registry import JobTrainer
 from credit_like.config import ConfigError, UserError, dump_config
 from credit_like.config.files import replacing
+from credit_like.evaluation import SCHEMA_VERSION
 
 CONFIG, CERTIFICATE, FACTS = "config.yml", "certificate.json", "run.json"
 SCORES, METRICS, LOG, REPORT = "scores.parquet", "metrics.json", "training_log.csv", "report.html"
@@ -178,6 +179,17 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise UserError(f"{path} must hold a JSON object; it holds a {type(data).__name__}")
     return data
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """The metrics of a run. Raises UserError when they are missing, or of another version of this program."""
+    metrics = read_json(folder / METRICS)
+    if metrics.get("schema_version") != SCHEMA_VERSION:
+        raise UserError(
+            f"{folder / METRICS}: metrics of schema {SCHEMA_VERSION} are needed; found "
+            f"{metrics.get('schema_version', 'none')}. Write them anew with `credit-like evaluate {folder}`"
+        )
+    return metrics
 
 
 def _flat(data: Any, prefix: str = "") -> dict[str, Any]:

@@ -21,6 +21,10 @@ from credit_like.config import UserError
 from credit_like.evaluation.scores import COLUMNS
 from credit_like.graphs import FeatureScaler, GraphStore, PackedLoader, Vocabulary
 from credit_like.training import BaseTrainer, read_checkpoint, seed_everything
+from credit_like.training.inference import run_predict
+
+#: The method of a trainer that scores single ids, where it has one.
+NODES_STEP = "predict_nodes_step"
 
 
 def restored_trainer(run: Run) -> BaseTrainer:
@@ -78,6 +82,18 @@ def window_scores(
     seconds = time.perf_counter() - started
     scores = torch.cat(parts).double().numpy() if parts else np.zeros(0)
     return scores, len(scores) / max(seconds, 1e-9)
+
+
+def node_scores(
+    trainer: BaseTrainer, store: GraphStore, rows: NDArray[np.int64], batch_size: int
+) -> NDArray[np.float32] | None:
+    """The score of each id of each window in ``rows``, float32[N], by the run's best weights; None where the trainer
+    gives ids no score of their own."""
+    if not hasattr(trainer, NODES_STEP):
+        return None
+    loader = PackedLoader(store, rows, batch_size=batch_size, device=str(trainer.device))
+    parts = run_predict(trainer, loader, trainer.save_loc / BEST, NODES_STEP)
+    return torch.cat(parts).float().numpy() if parts else np.zeros(0, np.float32)
 
 
 def scores_frame(

@@ -21,11 +21,19 @@ from applications._run import (
     to_json,
     write_text,
 )
-from applications._scoring import restored_trainer, scores_frame, window_scores
+from applications._scoring import node_scores, restored_trainer, scores_frame, window_scores
 from applications._summary import main_figures
 from applications.report import report_run
 from credit_like.config import UserError
-from credit_like.evaluation import Scores, control_scores, evaluate, traffic_groups, with_controls, write_scores
+from credit_like.evaluation import (
+    Scores,
+    control_scores,
+    evaluate,
+    traffic_groups,
+    with_controls,
+    with_nodes,
+    write_scores,
+)
 from credit_like.graphs.plan import TRAIN
 
 
@@ -55,6 +63,9 @@ def evaluate_run(
     detector, rows = restored_trainer(run), data.scored
     score, rate = window_scores(detector, data.store, rows, run.job.loader.eval_batch_size)
     frame = scores_frame(data.store, rows, score, data.captures)
+    by_id = node_scores(detector, data.store, rows, run.job.loader.eval_batch_size)
+    if by_id is not None:
+        frame = with_nodes(frame, data.store, rows, by_id, data.captures)
     frame = with_controls(frame, control_scores(data.store, data.windows(TRAIN), rows))
     scores = Scores(frame, {capture.name: capture.intervals for capture in data.captures if capture.intervals})
     metrics = evaluate(scores, run.job.evaluation, data.calibration_captures, traffic_groups(data.plan))

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from applications._cli import parser, run
-from applications._run import METRICS, open_run, read_json
+from applications._run import open_run, read_metrics
 from applications._scoring import restored_trainer, scores_frame, window_scores
 from credit_like.can import Capture, read_dataset
 from credit_like.config import ConfigError, UserError
 from credit_like.config.files import replacing
+from credit_like.evaluation import AlarmRule, window_set
 from credit_like.graphs import GraphStore, Segment, SplitPlan
 from credit_like.graphs.plan import TEST
 
@@ -31,7 +32,7 @@ def main(argv: list[str]) -> None:
     made = parser(
         "predict",
         "Score every window of new logs. The table has one row a window: capture, bus, rows, start and end (seconds\n"
-        "of the log's clock), score, and whether it alarms: score above the threshold of RUN/metrics.json.",
+        "of the log's clock), score, and whether it alarms, by the threshold and the alarm stage of RUN/metrics.json.",
     )
     made.add_argument("run", metavar="RUN", type=Path, help="a folder that `credit-like train` made")
     made.add_argument("log", metavar="LOG", type=Path, help="a log, or a folder of logs")
@@ -54,7 +55,7 @@ def predict_log(folder: Path, log: Path, output: Path, trainer: str | None = Non
     if output.suffix not in (".csv", ".parquet"):
         raise ConfigError(f"--output must end in .csv or .parquet; got {output}")
     run = open_run(folder, trainer)
-    threshold = read_json(run.folder / METRICS)["calibration"]["threshold"]
+    rule = AlarmRule.of(read_metrics(run.folder))
     captures = read_dataset(log).captures
     window, longest = run.job.data.window.window, max(len(capture.frames) for capture in captures)
     if longest < window:
@@ -70,7 +71,7 @@ def predict_log(folder: Path, log: Path, output: Path, trainer: str | None = Non
         score, _ = window_scores(detector, store, rows, run.job.loader.eval_batch_size)
         table = scores_frame(store, rows, score, captures)
     warn_of_strangers(captures, known_keys(detector.model))
-    table = table.with_columns(alarm=pl.col("score") > threshold).select(COLUMNS)
+    table = table.with_columns(alarm=pl.Series(window_set(table, (), rule).alarm)).select(COLUMNS)
     with replacing(output) as temporary:
         if output.suffix == ".csv":
             table.write_csv(temporary)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from applications._cli import parser, run
-from applications._run import CONFIG, FACTS, LOG, METRICS, REPORT, SCORES, open_run, read_json
+from applications._run import CONFIG, FACTS, LOG, REPORT, SCORES, open_run, read_json, read_metrics
 from credit_like.evaluation import read_scores, write_report
 from credit_like.graphs import check_certificate
 
@@ -27,7 +27,7 @@ def report_run(folder: Path, trainer: str | None = None) -> Path:
     return write_report(
         run.folder / REPORT,
         title=f"{run.folder.resolve().name}: {run.job.trainer.type} on {run.job.data.path.name}",
-        metrics=read_json(run.folder / METRICS),
+        metrics=read_metrics(run.folder),
         scores=read_scores(run.folder / SCORES),
         certificate=run.certificate,
         problems=check_certificate(run.certificate),

@@ -107,6 +107,11 @@ class GATTrainer(BaseTrainer):
         """The attack probability of each window of the batch, float32[B]."""
         return attack_probability(self.model(batch))
 
+    def predict_nodes_step(self, batch: Any) -> Tensor:
+        """The attack probability of each id of each window, float32[N]: the classifier's head on that node alone."""
+        detector: Any = self.model
+        return attack_probability(detector.node_logits(batch))
+
 
 def attack_probability(logits: Tensor) -> Tensor:
     """float[B, 2] -> float32[B], the softmax's second column."""

@@ -1,8 +1,11 @@
 """Scores to metrics, thresholds, events, controls and the report."""
 
+from credit_like.evaluation.alarms import AlarmRule, AlarmSettings
 from credit_like.evaluation.controls import CONTROLS, control_scores
 from credit_like.evaluation.document import SCHEMA_VERSION, Metrics, json_schema
 from credit_like.evaluation.evaluate import EvaluationSettings, evaluate, traffic_groups
+from credit_like.evaluation.figures import WindowSet, window_set
+from credit_like.evaluation.frames import with_nodes
 from credit_like.evaluation.report import write_report
 from credit_like.evaluation.scores import Scores, read_scores, with_controls, write_scores
 from credit_like.evaluation.thresholds import Threshold, conformal_threshold
@@ -10,17 +13,22 @@ from credit_like.evaluation.thresholds import Threshold, conformal_threshold
 __all__ = [
     "CONTROLS",
     "SCHEMA_VERSION",
+    "AlarmRule",
+    "AlarmSettings",
     "EvaluationSettings",
     "Metrics",
     "Scores",
     "Threshold",
+    "WindowSet",
     "conformal_threshold",
     "control_scores",
     "evaluate",
     "json_schema",
     "read_scores",
     "traffic_groups",
+    "window_set",
     "with_controls",
+    "with_nodes",
     "write_report",
     "write_scores",
 ]

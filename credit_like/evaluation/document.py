@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 #: Raised by one whenever a reader of an older ``metrics.json`` could misread a newer one.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class _Part(BaseModel):
@@ -34,9 +34,9 @@ class WindowFigures(_Part):
     recall: float | None
     f1: float | None
     mcc: float | None = Field(description="Matthews correlation coefficient")
-    fpr: float | None = Field(description="share of benign windows that alarmed")
-    false_alarms_per_hour: float | None = Field(description="runs of adjoining alarming benign windows, an hour")
-    false_alarm_windows_per_hour: float | None = Field(description="alarming benign windows, an hour")
+    fpr: float | None = Field(description="share of benign windows above the threshold")
+    false_alarms_per_hour: float | None = Field(description="runs of adjoining benign windows that alarm, an hour")
+    false_alarm_windows_per_hour: float | None = Field(description="benign windows above the threshold, an hour")
     auroc: float | None
     auprc: float | None = Field(description="average precision")
     recall_at_fpr_1e2: float | None = Field(description="best recall at a false-positive rate of at most 0.01")
@@ -46,6 +46,38 @@ class WindowFigures(_Part):
     undefined: dict[str, str] = Field(description="figure -> why it has no value")
     intervals: dict[str, tuple[float, float]] = Field(description="figure -> 95 % block-bootstrap interval")
     no_interval: str = Field(description="why there is no interval; empty where there is one")
+
+
+class FrameFigures(_Part):
+    """Figures of the attack class over frames; a frame takes the score of its id, the detector's head on that node."""
+
+    frames: int = Field(description="frames counted: attack + benign")
+    attack: int
+    benign: int
+    left_out: int = Field(description="frames of windows left out of the window figures: not counted")
+    true_positive: int
+    false_positive: int
+    true_negative: int
+    false_negative: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    mcc: float | None
+    fpr: float | None = Field(description="share of benign frames above the frame threshold")
+    auroc: float | None
+    auprc: float | None
+    recall_at_fpr_1e2: float | None
+    recall_at_fpr_1e3: float | None
+    precision_at_recall_95: float | None
+    calibration_error: float | None
+    undefined: dict[str, str] = Field(description="figure -> why it has no value")
+
+    @classmethod
+    def undefined_because(cls, reason: str) -> FrameFigures:
+        """No frame was scored, for ``reason``."""
+        counts = [name for name, field in cls.model_fields.items() if field.annotation is int]
+        figures = [name for name in cls.model_fields if name not in counts and name != "undefined"]
+        return cls(**dict.fromkeys(counts, 0), **dict.fromkeys(figures), undefined=dict.fromkeys(figures, reason))
 
 
 class EventFigures(_Part):
@@ -81,6 +113,7 @@ class FamilyFigures(_Part):
 
     captures: list[str]
     windows: WindowFigures
+    frames: FrameFigures
     events: EventFigures
 
 
@@ -111,6 +144,7 @@ class TestSet(_Part):
 
     captures: list[str]
     windows: WindowFigures
+    frames: FrameFigures
     events: EventFigures
     families: dict[str, FamilyFigures]
     controls: dict[str, ControlFigures]
@@ -118,15 +152,18 @@ class TestSet(_Part):
 
 
 class Calibration(_Part):
-    """The threshold and what it promises. An alarm is ``score > threshold``."""
+    """The threshold and what it promises of single windows; ``settings.alarm`` makes alarms of those above it."""
 
     threshold: float
     target: Literal["target_fpr", "false_alarms_per_hour"]
     requested_fpr: float = Field(description="false-alarm rate asked for, a benign window")
-    requested_per_hour: float = Field(description="the same as alarming benign windows an hour")
+    requested_per_hour: float = Field(description="the same as benign windows above the threshold an hour")
     promised_fpr: float = Field(description="rate that the threshold promises, a benign window")
     promised_per_hour: float
     promised: bool = Field(description="whether the request is promised; if not, promised_fpr is the lowest possible")
+    frame_threshold: float | None = Field(
+        description="exceeded by no more than requested_fpr of the same windows' benign frames; null: frames not scored"
+    )
     windows: int = Field(description="benign validation windows used")
     hours: float = Field(description="bus time that they cover")
     captures: list[str]
@@ -136,7 +173,7 @@ class Calibration(_Part):
 class Metrics(_Part):
     """The whole of ``metrics.json``."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     settings: dict[str, Any] = Field(description="EvaluationSettings as used")
     calibration_captures: list[str] | None = Field(description="as passed to evaluate; null: every capture")
     groups: list[dict[str, float]] = Field(

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from credit_like.config import Settings, UserError
 from credit_like.evaluation import bootstrap
+from credit_like.evaluation.alarms import AlarmRule, AlarmSettings
 from credit_like.evaluation.document import (
     SCHEMA_VERSION,
     Calibration,
@@ -30,8 +31,9 @@ from credit_like.evaluation.figures import (
     window_figures,
     window_set,
 )
+from credit_like.evaluation.frames import benign_frame_scores, frame_figures
 from credit_like.evaluation.metrics import best_f1, confusion, decision_figures, ranking_figures
-from credit_like.evaluation.scores import CONTROL_PREFIX, Scores
+from credit_like.evaluation.scores import CONTROL_PREFIX, Scores, has_nodes
 from credit_like.evaluation.thresholds import ASSUMPTION, Threshold, conformal_threshold
 from credit_like.graphs.plan import VALIDATION, SplitPlan
 
@@ -45,6 +47,7 @@ class EvaluationSettings(Settings):
     false_alarms_per_hour: float | None = Field(
         None, gt=0, description="the same as alarming benign windows an hour; when given, it replaces target_fpr"
     )
+    alarm: AlarmSettings = AlarmSettings()
     bootstrap_rounds: int = Field(1000, ge=100, description="resamples behind each 95 % interval")
     bootstrap_block: float = Field(
         5.0, gt=0, description="seconds of bus time drawn together; above what one manoeuvre or attack burst lasts"
@@ -85,25 +88,27 @@ def evaluate(
         name: conformal_threshold(validation.filter(used)[CONTROL_PREFIX + name].to_numpy(), rate).value
         for name in scores.controls
     }
+    frame_threshold = _frame_threshold(validation.filter(used), rate)
+    rule = AlarmRule(threshold.value, settings.alarm.k, settings.alarm.n)
     events: list[EventRow] = []
     test_sets: dict[str, TestSet] = {}
     for name in scores.test_sets:
         rows = frame.filter(pl.col("split") == name)
-        test_sets[name] = _test_set(rows, scores, threshold.value, control_thresholds, draws, groups)
-        events += _event_rows(name, window_set(rows, groups), threshold.value, scores)
+        test_sets[name] = _test_set(rows, scores, rule, frame_threshold, control_thresholds, draws, groups)
+        events += _event_rows(name, window_set(rows, groups, rule), scores)
     overall = None
     if len(test_sets) == 1:
         overall = next(iter(test_sets.values()))
     elif test_sets:
         rows = frame.filter(pl.col("split") != VALIDATION)
-        overall = _test_set(rows, scores, threshold.value, control_thresholds, draws, groups)
+        overall = _test_set(rows, scores, rule, frame_threshold, control_thresholds, draws, groups)
     return Metrics(
         schema_version=SCHEMA_VERSION,
         settings=settings.model_dump(mode="json"),
         calibration_captures=None if calibration_captures is None else sorted(calibration_captures),
         groups=[dict(group) for group in groups],
-        calibration=_calibration(settings, threshold, benign, hours),
-        validation=window_figures(window_set(validation, groups), threshold.value, draws),
+        calibration=_calibration(settings, threshold, frame_threshold, benign, hours),
+        validation=window_figures(window_set(validation, groups, rule), rule.threshold, draws),
         overall=overall,
         test_sets=test_sets,
         events=events,
@@ -142,7 +147,16 @@ def _requested_rate(settings: EvaluationSettings, windows: int, hours: float) ->
     return rate
 
 
-def _calibration(settings: EvaluationSettings, threshold: Threshold, benign: WindowSet, hours: float) -> Calibration:
+def _frame_threshold(benign: pl.DataFrame, rate: float) -> float | None:
+    """What at most ``rate`` of the benign frames of the calibration windows exceed; None where ids have no score."""
+    if not has_nodes(benign):
+        return None
+    return conformal_threshold(benign_frame_scores(benign), rate).value
+
+
+def _calibration(
+    settings: EvaluationSettings, threshold: Threshold, frame_threshold: float | None, benign: WindowSet, hours: float
+) -> Calibration:
     per_hour = len(benign) / hours if hours > 0 else 0.0
     return Calibration(
         threshold=threshold.value,
@@ -152,6 +166,7 @@ def _calibration(settings: EvaluationSettings, threshold: Threshold, benign: Win
         promised_fpr=threshold.rate,
         promised_per_hour=threshold.rate * per_hour,
         promised=threshold.promised,
+        frame_threshold=frame_threshold,
         windows=threshold.windows,
         hours=hours,
         captures=[benign.capture_names[number] for number in np.unique(benign.capture)],
@@ -162,13 +177,14 @@ def _calibration(settings: EvaluationSettings, threshold: Threshold, benign: Win
 def _test_set(
     rows: pl.DataFrame,
     scores: Scores,
-    threshold: float,
+    rule: AlarmRule,
+    frame_threshold: float | None,
     control_thresholds: dict[str, float],
     draws: Bootstrap,
     groups: Sequence[Mapping[str, float]],
 ) -> TestSet:
-    windows = window_set(rows, groups)
-    events = capture_events(windows, threshold, scores.intervals)
+    windows, threshold = window_set(rows, groups, rule), rule.threshold
+    events = capture_events(windows, scores.intervals)
     in_family = {name: windows.attack & (windows.family == name) for name in np.unique(windows.family[windows.attack])}
     for family in {event.interval.family for _, event in events}:
         in_family.setdefault(family, np.zeros(len(windows), np.bool_))
@@ -180,12 +196,14 @@ def _test_set(
         families[family] = FamilyFigures(
             captures=sorted(holders),
             windows=window_figures(windows[held & (attack | (windows.label != 1))], threshold, draws),
+            frames=frame_figures(rows.filter(pl.col("capture").is_in(sorted(holders))), frame_threshold, family),
             events=event_figures([event for _, event in mine]),
         )
     best = best_f1(windows.attack[windows.attack | windows.benign], windows.score[windows.attack | windows.benign])
     return TestSet(
         captures=list(windows.capture_names),
         windows=window_figures(windows, threshold, draws),
+        frames=frame_figures(rows, frame_threshold),
         events=event_figures([event for _, event in events]),
         families=families,
         controls={
@@ -221,7 +239,7 @@ def _control(windows: WindowSet, score: np.ndarray, threshold: float, draws: Boo
     )
 
 
-def _event_rows(name: str, windows: WindowSet, threshold: float, scores: Scores) -> list[EventRow]:
+def _event_rows(name: str, windows: WindowSet, scores: Scores) -> list[EventRow]:
     return [
         EventRow(
             test_set=name,
@@ -234,5 +252,5 @@ def _event_rows(name: str, windows: WindowSet, threshold: float, scores: Scores)
             found=event.found,
             time_to_alarm=event.time_to_alarm,
         )
-        for capture, event in capture_events(windows, threshold, scores.intervals)
+        for capture, event in capture_events(windows, scores.intervals)
     ]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from credit_like.can.captures import AttackInterval
+from credit_like.evaluation.alarms import in_sequence
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -71,15 +72,12 @@ def alarm_runs(marked: Bools, stream: Ints, row_start: Ints, row_stop: Ints) -> 
     """How many runs of adjoining marked windows there are; a run counts as one alarm to whoever has to answer it.
 
     ``stream`` int64[n] numbers what windows follow each other in (a capture and bus), ``row_start``/``row_stop``
-    int64[n] the raw rows that a window covers. Of the windows given, two neighbours in a stream adjoin unless more rows
-    than the first one has lie between them: then a stretch that was not scored parts them. (Frames of another bus may
-    lie between two windows that follow each other.)
+    int64[n] the raw rows that a window covers; ``in_sequence`` says which windows adjoin.
     """
     if not marked.any():
         return 0
-    order = np.lexsort((row_start, stream))
-    marked, stream, row_start, row_stop = marked[order], stream[order], row_start[order], row_stop[order]
-    adjoins = (stream[1:] == stream[:-1]) & (row_start[1:] - row_stop[:-1] < row_stop[:-1] - row_start[:-1])
+    order, follows = in_sequence(stream, row_start, row_stop)
+    marked = marked[order]
     begins = marked.copy()
-    begins[1:] &= ~(marked[:-1] & adjoins)
+    begins[1:] &= ~(marked[:-1] & follows[1:])
     return int(np.count_nonzero(begins))

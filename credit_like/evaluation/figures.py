@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from credit_like.can.captures import AttackInterval
 from credit_like.evaluation import bootstrap
+from credit_like.evaluation.alarms import AlarmRule
 from credit_like.evaluation.document import EventFigures, WindowFigures
 from credit_like.evaluation.events import Event, alarm_runs, covered_seconds, match_events
 from credit_like.evaluation.metrics import calibration_error, confusion, decision_figures, ranking_figures
@@ -26,7 +27,8 @@ class WindowSet:
 
     ``capture`` int64[n] is an index into ``capture_names``, ``stream`` int64[n] numbers (split, capture, bus),
     ``group`` int64[n] what shares recorded traffic, ``clock`` float64[n] is the start on the clock that a group shares
-    (s), ``family`` an array of n strings; the rest is as in the scores table.
+    (s), ``family`` an array of n strings, ``alarm`` bool[n] which windows alarm (in a part of a set: which did in the
+    whole of it); the rest is as in the scores table.
     """
 
     capture: Ints
@@ -41,6 +43,7 @@ class WindowSet:
     t_start: Floats
     t_end: Floats
     score: Floats
+    alarm: Bools
     capture_names: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -68,26 +71,28 @@ class WindowSet:
         )
 
 
-def window_set(frame: pl.DataFrame, groups: Sequence[Mapping[str, float]], score: str = "score") -> WindowSet:
-    """The rows of a scores table as columns; ``score`` names the column of scores, a control's for instance."""
+def window_set(frame: pl.DataFrame, groups: Sequence[Mapping[str, float]], rule: AlarmRule | None = None) -> WindowSet:
+    """The rows of a scores table as columns; without a ``rule`` no window alarms."""
     names = tuple(frame["capture"].unique().sort().to_list())
     known = bootstrap.shared_clocks(names, groups)
     clocks = [known[name] for name in frame["capture"]]
     index = {name: number for number, name in enumerate(names)}
-    stream = frame.select(pl.struct("split", "capture", "bus").rank("dense").cast(pl.Int64)).to_series()
+    stream = frame.select(pl.struct("split", "capture", "bus").rank("dense").cast(pl.Int64)).to_series().to_numpy()
+    score, row_start, row_stop = (frame[name].to_numpy() for name in ("score", "row_start", "row_stop"))
     return WindowSet(
         capture=np.array([index[name] for name in frame["capture"]], np.int64),
-        stream=stream.to_numpy(),
+        stream=stream,
         group=np.array([group for group, _ in clocks], np.int64),
         clock=frame["t_start"].to_numpy() + np.array([offset for _, offset in clocks], np.float64),
         family=np.array(frame["family"].to_list(), np.str_),
         label=frame["label"].to_numpy(),
         in_interval=frame["in_interval"].to_numpy(),
-        row_start=frame["row_start"].to_numpy(),
-        row_stop=frame["row_stop"].to_numpy(),
+        row_start=row_start,
+        row_stop=row_stop,
         t_start=frame["t_start"].to_numpy(),
         t_end=frame["t_end"].to_numpy(),
-        score=frame[score].to_numpy(),
+        score=score,
+        alarm=rule.alarms(score, stream, row_start, row_stop) if rule else np.zeros(len(score), np.bool_),
         capture_names=names,
     )
 
@@ -110,12 +115,13 @@ class Bootstrap:
 
 
 def window_figures(windows: WindowSet, threshold: float, draws: Bootstrap) -> WindowFigures:
-    """All window metrics of a set at ``threshold`` (an alarm is a score above it), with intervals where blocks suffice.
+    """All window metrics of a set, with intervals where blocks suffice.
+
+    Decisions are about single windows, ``score > threshold``; runs of false alarms are those of ``windows.alarm``.
 
     Windows that overlap an attack interval without holding an attack frame, and windows without label, are counted and
     otherwise left out.
     """
-    alarm = windows.score > threshold
     benign = windows.benign
     counted = windows[windows.attack | benign]
     counts = confusion(counted.attack, counted.score > threshold)
@@ -127,7 +133,7 @@ def window_figures(windows: WindowSet, threshold: float, draws: Bootstrap) -> Wi
     hours = windows.seconds(benign) / 3600
     per_hour: dict[str, float | None] = {"false_alarms_per_hour": None, "false_alarm_windows_per_hour": None}
     if hours > 0:
-        runs = alarm_runs(benign & alarm, windows.stream, windows.row_start, windows.row_stop)
+        runs = alarm_runs(benign & windows.alarm, windows.stream, windows.row_start, windows.row_stop)
         per_hour["false_alarms_per_hour"] = runs / hours
         per_hour["false_alarm_windows_per_hour"] = counts.false_positive / hours
     else:
@@ -162,16 +168,14 @@ def _intervals(counted: WindowSet, threshold: float, draws: Bootstrap) -> tuple[
     return {name: interval for name, interval in found.items() if interval is not None}, ""
 
 
-def capture_events(
-    windows: WindowSet, threshold: float, intervals: Mapping[str, Sequence[AttackInterval]]
-) -> list[tuple[str, Event]]:
+def capture_events(windows: WindowSet, intervals: Mapping[str, Sequence[AttackInterval]]) -> list[tuple[str, Event]]:
     """(capture, event) for every interval that the set's windows could see, in order of capture and start."""
     found = []
     for number in np.unique(windows.capture):
         mine = windows[windows.capture == number]
         name = windows.capture_names[number]
         known = sorted(intervals.get(name, ()), key=lambda x: (x.start, x.stop, x.family))
-        events = match_events(known, mine.t_start, mine.t_end, mine.score > threshold)
+        events = match_events(known, mine.t_start, mine.t_end, mine.alarm)
         found += [(name, event) for event in events]
     return found
 

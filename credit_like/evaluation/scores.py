@@ -32,6 +32,14 @@ COLUMNS: dict[str, pl.DataType] = {
     "score": pl.Float64(),
 }
 
+#: Columns that are there where the detector scores single ids: one entry a node of the window, ascending by key.
+NODE_COLUMNS: dict[str, pl.DataType] = {
+    "node_key": pl.List(pl.Int64()),
+    "node_score": pl.List(pl.Float32()),
+    "node_attack": pl.List(pl.Int32()),
+    "node_benign": pl.List(pl.Int32()),
+}
+
 #: Score columns of control detectors are named ``control/<name>``; float64, higher for a more suspicious window.
 CONTROL_PREFIX = "control/"
 
@@ -40,7 +48,8 @@ _INTERVALS_KEY, _VERSION_KEY, _VERSION = "credit_like.intervals", "credit_like.s
 
 @dataclass(frozen=True)
 class Scores:
-    """``frame`` holds ``COLUMNS`` and any ``control/<name>`` columns; ``intervals`` the known attacks of each capture.
+    """``frame`` holds ``COLUMNS``, perhaps ``NODE_COLUMNS``, and any ``control/<name>`` columns; ``intervals`` the
+    known attacks of each capture.
 
     Rows are windows of the validation split and of the test sets, never of the training split. Times are seconds of
     the capture's clock, in both.
@@ -60,6 +69,11 @@ class Scores:
     def test_sets(self) -> tuple[str, ...]:
         """Names of the test sets, sorted."""
         return tuple(sorted(name for name in self.frame["split"].unique().to_list() if is_test(name)))
+
+
+def has_nodes(frame: pl.DataFrame) -> bool:
+    """Whether a scores table holds the scores of single ids too."""
+    return all(name in frame.columns for name in NODE_COLUMNS)
 
 
 def with_controls(frame: pl.DataFrame, controls: Mapping[str, NDArray[np.float64]]) -> pl.DataFrame:
@@ -137,15 +151,16 @@ def _intervals(path: Path, text: str) -> dict[str, tuple[AttackInterval, ...]]:
 
 def _problem(frame: pl.DataFrame) -> str:
     """The first rule of the table that ``frame`` breaks, or the empty string."""
-    for name, dtype in COLUMNS.items():
+    nodes = NODE_COLUMNS if any(name in frame.columns for name in NODE_COLUMNS) else {}
+    for name, dtype in (COLUMNS | nodes).items():
         if name not in frame.columns:
             return f"column {name!r} is missing{closest(name, frame.columns)}"
         if frame.schema[name] != dtype:
             return f"column {name!r} must be {dtype}; it is {frame.schema[name]}"
     for name in frame.columns:
         control = name.startswith(CONTROL_PREFIX)
-        if name not in COLUMNS and not control:
-            return f"column {name!r} is not known{closest(name, COLUMNS)}"
+        if name not in COLUMNS and name not in nodes and not control:
+            return f"column {name!r} is not known{closest(name, COLUMNS | NODE_COLUMNS)}"
         if control and frame.schema[name] != pl.Float64():
             return f"column {name!r} must be Float64; it is {frame.schema[name]}"
         if frame[name].null_count():
@@ -155,6 +170,12 @@ def _problem(frame: pl.DataFrame) -> str:
     for split in frame["split"].unique().sort().to_list():
         if split != VALIDATION and not is_test(split):
             return f"split {split!r} does not belong here: validation and test windows only"
+    if nodes:
+        sizes = frame.select(pl.col(name).list.len() for name in nodes)
+        if not sizes.select(pl.all_horizontal(pl.all() == pl.col("node_key"))).to_series().all():
+            return "the node columns of a row must have one entry a node each"
+        if not frame["node_score"].explode(empty_as_null=False).is_finite().all():
+            return "column 'node_score' has values that are not finite numbers"
     rules = {
         "label must be -1, 0 or 1": pl.col("label").is_between(-1, 1),
         "a window must not end before it starts": pl.col("t_end") >= pl.col("t_start"),

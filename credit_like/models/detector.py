@@ -25,7 +25,15 @@ class Detector(nn.Module):
 
     def forward(self, batch: Any) -> Tensor:
         """float32[num_graphs, 2] of a PyG-like ``batch`` with ``x, edge_index, edge_attr, batch, num_graphs, key``."""
+        return self.network(*self._inputs(batch))
+
+    def node_logits(self, batch: Any) -> Tensor:
+        """float32[N, 2]: the network's ``classify_nodes``, each id of each window by itself."""
+        network: Any = self.network
+        return network.classify_nodes(*self._inputs(batch))
+
+    def _inputs(self, batch: Any) -> tuple[Any, ...]:
         ids = self.vocabulary(batch.key)
         x, edge_attr = self.scaler(batch.x, batch.edge_attr, ids)
         ids = batch.key if self.network.takes_keys else ids
-        return self.network(x, ids, batch.edge_index, edge_attr, batch.batch, batch.num_graphs)
+        return x, ids, batch.edge_index, edge_attr, batch.batch, batch.num_graphs

@@ -115,6 +115,13 @@ class GAT(nn.Module):
         """Node embeddings float32[N, jump.out_dim] after jumping knowledge; arguments as in ``forward``."""
         return self.jump(self._outputs(x, ids, edge_index, edge_attr, batch, num_graphs))
 
+    def classify_nodes(
+        self, x: Tensor, ids: Tensor, edge_index: Tensor, edge_attr: Tensor, batch: Tensor, num_graphs: int
+    ) -> Tensor:
+        """float32[N, classes]: the head applied to each node alone, as if pooled; arguments as in ``forward``."""
+        nodes = self.encode(x, ids, edge_index, edge_attr, batch, num_graphs)
+        return self.classify(torch.cat([nodes] * len(self.pool.kinds), dim=1))
+
     def _outputs(
         self, x: Tensor, ids: Tensor, edge_index: Tensor, edge_attr: Tensor, batch: Tensor, num_graphs: int
     ) -> list[Tensor]:

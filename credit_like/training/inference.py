@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,20 +32,22 @@ def run_test(trainer: BaseTrainer, loaders: Any, ckpt_path: str | Path | None) -
     return results
 
 
-def run_predict(trainer: BaseTrainer, loaders: Any, ckpt_path: str | Path | None) -> list[Any]:
-    """``BaseTrainer.predict``: the outputs of ``predict_step``, one a batch, on the CPU."""
+def run_predict(
+    trainer: BaseTrainer, loaders: Any, ckpt_path: str | Path | None, step: str = "predict_step"
+) -> list[Any]:
+    """``BaseTrainer.predict``: the outputs of ``predict_step`` (or another method), one a batch, on the CPU."""
     with _deployed(trainer, ckpt_path):
-        collected = [_outputs(trainer, loader) for _, loader in _named(loaders)]
+        collected = [_outputs(trainer, loader, getattr(trainer, step)) for _, loader in _named(loaders)]
     return collected if _several(loaders) else collected[0]
 
 
-def _outputs(trainer: BaseTrainer, loader: Any) -> list[Any]:
+def _outputs(trainer: BaseTrainer, loader: Any, step: Callable[[Any], Any]) -> list[Any]:
     outputs = []
     with dropout_active(trainer.model, trainer.ensemble_size > 1):
         for batch in loader:
             batch = to_device(batch, trainer.device)
             with autocast(trainer.device, trainer.autocast_dtype):
-                passes = [trainer.predict_step(batch) for _ in range(trainer.ensemble_size)]
+                passes = [step(batch) for _ in range(trainer.ensemble_size)]
             outputs.append(to_device(mean_outputs(passes), torch.device("cpu")))
     return outputs
 

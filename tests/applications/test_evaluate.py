@@ -13,7 +13,7 @@ import pytest
 
 from applications.__main__ import main
 from credit_like.can import FrameTable, read_dataset, write_candump
-from credit_like.evaluation import read_scores
+from credit_like.evaluation import AlarmRule, read_scores
 from credit_like.training import read_checkpoint, write_checkpoint
 
 Output = pytest.CaptureFixture[str]
@@ -29,6 +29,18 @@ def test_judging_again_gives_the_same_figures(finished: Path, run_folder: Path, 
     for figure in ("window AUROC", "F1, attack class", "recall", "false alarms an hour", "attacks found"):
         assert f"\n  {figure}" in shown or shown.startswith(f"  {figure}")
     assert f"report: {run_folder / 'report.html'}" in shown
+
+
+def test_frames_are_judged_by_the_scores_of_their_ids(finished: Path) -> None:
+    scores, metrics = read_scores(finished / "scores.parquet"), json.loads((finished / "metrics.json").read_text())
+    labelled = scores.frame.select(pl.col("node_attack", "node_benign").list.sum()).sum_horizontal()
+    assert (labelled == 100).all()  # every frame of the simulated drives is labelled, and every window has 100
+    attacked = scores.frame["node_attack"].list.sum() > 0
+    assert (attacked == (scores.frame["label"] == 1)).all()
+    frames = metrics["overall"]["frames"]
+    tested = scores.frame.filter(pl.col("split") == "test")
+    assert frames["attack"] + frames["benign"] + frames["left_out"] == 100 * tested.height
+    assert 0 <= frames["auroc"] <= 1
 
 
 def test_how_to_judge_may_be_changed_but_not_what_was_trained(run_folder: Path, capsys: Output) -> None:
@@ -135,6 +147,28 @@ def test_new_logs_get_the_scores_that_the_same_windows_had(
     threshold = json.loads((finished / "metrics.json").read_text())["calibration"]["threshold"]
     assert table["alarm"].to_list() == (table["score"] > threshold).to_list()
     assert f"{int(table['alarm'].sum()):,} alarms -> {output}" in capsys.readouterr().out
+
+
+def test_alarms_of_new_logs_pass_the_same_stage_as_in_the_evaluation(
+    run_folder: Path, unlabelled: tuple[Path, pl.DataFrame], tmp_path: Path
+) -> None:
+    log, _ = unlabelled
+    stage = ["evaluation.alarm.k=2", "evaluation.alarm.n=3", "evaluation.target_fpr=0.9"]
+    assert main(["evaluate", str(run_folder), *stage]) == 0
+    rule = AlarmRule.of(json.loads((run_folder / "metrics.json").read_text()))
+    assert (rule.k, rule.n) == (2, 3)
+    assert main(["predict", str(run_folder), str(log), "-o", str(tmp_path / "alarms.csv")]) == 0
+    table = pl.read_csv(tmp_path / "alarms.csv").sort("row_start")
+    above = (table["score"] > rule.threshold).to_list()
+    expected = [a and sum(above[max(0, i - 2) : i + 1]) >= 2 for i, a in enumerate(above)]
+    assert table["alarm"].to_list() == expected != above
+
+
+def test_metrics_of_another_version_are_not_read_as_if_they_were_of_this_one(run_folder: Path, capsys: Output) -> None:
+    path = run_folder / "metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 1}))
+    assert main(["report", str(run_folder)]) == 1
+    assert f"{path}: metrics of schema 2 are needed; found 1. Write them anew" in capsys.readouterr().err
 
 
 def test_what_cannot_be_predicted_says_why_and_writes_nothing(

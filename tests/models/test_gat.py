@@ -214,3 +214,16 @@ def test_no_ids_means_no_columns() -> None:
     encoder = make_id_encoder("none", num_ids=5, out_dim=16, unknown_rate=0.1, buckets=4, probes=1)
     assert encoder.out_dim == 0
     assert encoder(torch.tensor([1, 2]), torch.tensor([0, 0]), 1).shape == (2, 0)
+
+
+@pytest.mark.parametrize("jump", ["last", "cat", "max", "lstm"])
+def test_the_head_on_a_node_is_the_head_on_a_graph_of_that_node_alone(jump: str) -> None:
+    model = GAT(
+        num_ids=5, node_features=3, edge_features=2, width=8, heads=2, jump=jump, pooling=("mean", "max")
+    ).eval()
+    x, ids = torch.randn(4, 3), torch.tensor([1, 2, 3, 0])
+    edge_index, edge_attr = torch.tensor([[0, 1, 2], [1, 2, 2]]), torch.randn(3, 2)
+    together = model.classify_nodes(x, ids, edge_index, edge_attr, torch.zeros(4, dtype=torch.int64), 1)
+    embedded = model.encode(x, ids, edge_index, edge_attr, torch.zeros(4, dtype=torch.int64), 1)
+    alone = model.classify(model.pool(embedded, torch.arange(4), 4))
+    torch.testing.assert_close(together, alone)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from credit_like.evaluation.alarms import AlarmRule
 from credit_like.evaluation.controls import CONTROLS
 from credit_like.evaluation.figures import window_set
 from credit_like.evaluation.report import charts, tables, timeline
@@ -80,22 +81,24 @@ def curves(metrics: Mapping[str, Any], scores: Scores) -> Html:
 
 def course(metrics: Mapping[str, Any], scores: Scores) -> Html:
     """The timeline of each test capture and the list of attacks."""
-    threshold, drawn = metrics["calibration"]["threshold"], []
+    rule, drawn = AlarmRule.of(metrics), []
     for name in scores.test_sets:
         rows = scores.frame.filter(pl.col("split") == name)
         for capture in rows["capture"].unique().sort().to_list():
-            windows = window_set(rows.filter(pl.col("capture") == capture), ())
+            windows = window_set(rows.filter(pl.col("capture") == capture), (), rule)
             events = [x for x in metrics["events"] if x["test_set"] == name and x["capture"] == capture]
             missed = sum(not event["found"] for event in events)
-            false = int(np.count_nonzero(windows.benign & (windows.score > threshold)))
+            false = int(np.count_nonzero(windows.benign & windows.alarm))
             found = f"{len(events) - missed} of {plural(len(events), 'attack')} found" if events else "no attack"
             words = f"{found}, {plural(false, 'false-alarm window')} in {seconds(windows.seconds(windows.benign))}"
             title = capture if len(scores.test_sets) == 1 else f"{capture} ({set_name(name)})"
             drawn.append((missed, false, title, words, windows, scores.intervals.get(capture, ())))
     order = sorted(range(len(drawn)), key=lambda i: (-drawn[i][0], -drawn[i][1], i))
     chosen = sorted(order[:TIMELINES])
-    strips = [timeline.strip(drawn[i][2], drawn[i][3], drawn[i][4], threshold, drawn[i][5]) for i in chosen]
+    strips = [timeline.strip(drawn[i][2], drawn[i][3], drawn[i][4], rule.threshold, drawn[i][5]) for i in chosen]
     note = "Time is in seconds from the first test window of each capture."
+    if rule.n > 1:
+        note += f" An alarm needs {rule.k} of the last {rule.n} windows above the threshold."
     if len(drawn) > TIMELINES:
         note += f" {TIMELINES} of {len(drawn)} captures are shown: those with the most missed attacks and false alarms."
     return section(

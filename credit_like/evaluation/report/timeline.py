@@ -36,7 +36,6 @@ def strip(name: str, summary: str, windows: WindowSet, threshold: float, interva
     """One capture's strip; times are shown from the capture's first window in the test set."""
     begin, end = float(windows.t_start.min()), float(windows.t_end.max())
     span = max(end - begin, 1e-9)
-    alarm = windows.score > threshold
     low, high, _ = score_range(windows.score, threshold)
     first = _columns(windows.t_start, begin, span)
     last = np.maximum(_columns(windows.t_end, begin, span), first + 1)
@@ -49,8 +48,8 @@ def strip(name: str, summary: str, windows: WindowSet, threshold: float, interva
     height = round(FOOT - SCORES * float(np.clip((threshold - low) / (high - low), 0, 1)), 1)
     parts.append(tag("path", d=f"M0 {height}H{COLUMNS}", class_="mark threshold"))
     parts.append(tag("path", d=_runs(np.ones(len(windows), np.bool_), first, last), class_="covered"))
-    parts.append(tag("path", d=_runs(alarm & ~windows.benign, first, last), class_="hit"))
-    parts.append(tag("path", d=_runs(alarm & windows.benign, first, last), class_="false"))
+    parts.append(tag("path", d=_runs(windows.alarm & ~windows.benign, first, last), class_="hit"))
+    parts.append(tag("path", d=_runs(windows.alarm & windows.benign, first, last), class_="false"))
     image = tag(
         "svg",
         *parts,

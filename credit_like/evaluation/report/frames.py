@@ -1,0 +1,54 @@
+"""The section on frames: how well the detector tells which ids, and so which frames, were the attack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from credit_like.evaluation.report.markup import Cell, Html, pointer, section, table, tag
+from credit_like.evaluation.report.words import count, family, number, percent, ratio, set_name
+
+_COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "AUROC": ("auroc", ratio),
+    "AUPRC": ("auprc", ratio),
+    "Precision": ("precision", ratio),
+    "Recall": ("recall", ratio),
+    "F1": ("f1", ratio),
+    "MCC": ("mcc", ratio),
+    "FPR": ("fpr", percent),
+    "Recall at FPR 0.01": ("recall_at_fpr_1e2", ratio),
+    "Recall at FPR 0.001": ("recall_at_fpr_1e3", ratio),
+    "Precision at recall 0.95": ("precision_at_recall_95", ratio),
+    "Calibration error": ("calibration_error", ratio),
+}
+
+
+def by_frame(metrics: Mapping[str, Any]) -> Html:
+    """Figures of frames by test set and attack family, or why there are none."""
+    threshold = metrics["calibration"]["frame_threshold"]
+    if threshold is None:
+        why = metrics["overall"]["frames"]["undefined"]["auroc"]
+        return section("frames", "Results by frame", tag("p", f"Undefined: {why}."))
+    text = (
+        "Which frames were the attack? A frame takes the score of its id in its window: the model's head on that node "
+        f"alone. Its threshold, {number(threshold)}, is set on the benign frames of the calibration windows. It promises "
+        "nothing, because the frames of an id share a score. A detector that was taught whole windows is not taught "
+        "this: the figures say how far its scores point at the guilty ids."
+    )
+    rows = []
+    for name, part in metrics["test_sets"].items():
+        rows.append(_row(set_name(name), "all", part["frames"], pointer("test_sets", name, "frames")))
+        for attack, figures in part["families"].items():
+            path = pointer("test_sets", name, "families", attack, "frames")
+            rows.append(_row(set_name(name), family(attack), figures["frames"], path))
+    columns = ["Test set", "Attack", *_COLUMNS, "Attack frames", "Benign frames"]
+    return section("frames", "Results by frame", tag("p", text), table("Figures of frames", columns, rows))
+
+
+def _row(test_set: str, attack: str, figures: Mapping[str, Any], path: str) -> list[object]:
+    cells: list[object] = [test_set, attack]
+    for key, write in _COLUMNS.values():
+        value, reason = figures[key], figures["undefined"].get(key, "")
+        shown = write(value) if value is not None else tag("span", "undefined", class_="none")
+        cells.append(Cell(shown, value, f"{path}/{key}" if value is not None else "", reason))
+    return [*cells, *(Cell(count(figures[key]), figures[key], f"{path}/{key}") for key in ("attack", "benign"))]
