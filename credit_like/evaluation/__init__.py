@@ -1,19 +1,23 @@
 """Scores to metrics, thresholds, events, controls and the report."""
 
+from credit_like.evaluation.comparison import Comparison, JudgedRun, compare
 from credit_like.evaluation.controls import CONTROLS, control_scores
 from credit_like.evaluation.document import SCHEMA_VERSION, Metrics, json_schema
 from credit_like.evaluation.evaluate import EvaluationSettings, evaluate, traffic_groups
-from credit_like.evaluation.report import write_report
+from credit_like.evaluation.report import write_comparison, write_report
 from credit_like.evaluation.scores import Scores, read_scores, with_controls, write_scores
 from credit_like.evaluation.thresholds import Threshold, conformal_threshold
 
 __all__ = [
     "CONTROLS",
     "SCHEMA_VERSION",
+    "Comparison",
     "EvaluationSettings",
+    "JudgedRun",
     "Metrics",
     "Scores",
     "Threshold",
+    "compare",
     "conformal_threshold",
     "control_scores",
     "evaluate",
@@ -21,6 +25,7 @@ __all__ = [
     "read_scores",
     "traffic_groups",
     "with_controls",
+    "write_comparison",
     "write_report",
     "write_scores",
 ]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from credit_like.evaluation import Scores
+from credit_like.evaluation import JudgedRun, Scores, compare, write_comparison
 from tests.evaluation.headless_chromium import Page
 
 #: What sticks out of the window although nothing around it scrolls.
@@ -69,12 +69,31 @@ def refused(run: Scores, report_of: Callable[..., Path]) -> Path:
     return report_of(run, problems=["rows 10 to 20 of a capture are in training and in test"])
 
 
+@pytest.fixture(scope="module")
+def compared(
+    simulate_run: Callable[..., Scores], judge: Callable[..., JudgedRun], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    tests = ("test/known_vehicle_known_attack", "test/unknown_vehicle_unknown_attack")
+    names = ("gat_with_a_rather_long_name", "dgi_ocgin", "rl_fusion")
+    runs = [
+        judge(name, simulate_run(tests=tests, windows=300, shift=x)) for name, x in zip(names, (0, 1, 2), strict=True)
+    ]
+    odd = judge("an_odd_one", simulate_run(tests=tests, windows=200))
+    return write_comparison(
+        tmp_path_factory.mktemp("compared") / "comparison.html",
+        compare([*runs, odd]),
+        title="Three runs side by side",
+        settings={name: {"trainer.type": name} for name in names},
+        throughput={name: {"windows scored a second": "7,000"} for name in names},
+    )
+
+
 @pytest.mark.parametrize("width", [390, 1280, 1920])
 @pytest.mark.parametrize("dark", [False, True])
 def test_nothing_sticks_out_and_nobody_complains(
-    browser: Page, report: Path, refused: Path, width: int, dark: bool
+    browser: Page, report: Path, refused: Path, compared: Path, width: int, dark: bool
 ) -> None:
-    for path in (report, refused):
+    for path in (report, refused, compared):
         browser.open(path, width, dark=dark)
         assert browser.ask("document.documentElement.scrollWidth") == width
         assert browser.ask(STICKING_OUT) == []
