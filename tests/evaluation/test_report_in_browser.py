@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,24 @@ def test_nothing_sticks_out_and_nobody_complains(
         assert browser.ask(STICKING_OUT) == []
         assert browser.ask(FAINT_TEXT) == []
     assert browser.console == []
+
+
+@pytest.mark.parametrize(("width", "dark"), [(390, False), (1280, True)])
+def test_axe_finds_nothing_that_shuts_somebody_out(
+    browser: Page, report: Path, refused: Path, compared: Path, width: int, dark: bool
+) -> None:
+    """axe-core on all parts, unfolded. Contrast over gradients, which it leaves open, is tested above."""
+    axe = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+    for path in (report, refused, compared):
+        browser.open(path, width, dark=dark)
+        browser.ask("document.querySelectorAll('details').forEach((part) => (part.open = true))")
+        browser.ask(f"{axe}\n0")
+        found = browser.ask(
+            "axe.run(document).then((result) => ({ passed: result.passes.length, violations: result.violations.map("
+            "(one) => [one.impact, one.id, ...one.nodes.map((node) => node.html.slice(0, 200))]) }))"
+        )
+        assert found["violations"] == []
+        assert found["passed"] > 25
 
 
 def test_text_in_charts_is_readable_on_a_phone(browser: Page, report: Path) -> None:
