@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from applications._data import Data
+from credit_like.evaluation import Comparison
+from credit_like.evaluation.report.comparison import against_the_best
+from credit_like.evaluation.report.verdicts import evidence, headline, tested
 
 
 def data_summary(data: Data) -> str:
@@ -48,6 +52,36 @@ def main_figures(metrics: Mapping[str, Any]) -> str:
         figures[f"AUROC, {name}"] = _figure(part["windows"], "auroc", "{:.4f}")
     width = max(len(name) for name in figures)
     return "\n".join(f"  {name:<{width}}  {text}" for name, text in figures.items())
+
+
+def comparison_summary(comparison: Comparison) -> str:
+    """A table of the runs, who is better than whom, and which runs could not be compared."""
+    header = ("run", "window AUROC", "F1", "recall", "false alarms/h", "attacks found")
+    rows: list[tuple[str, ...]] = [header]
+    for run in comparison.runs:
+        windows, events = run.metrics["overall"]["windows"], run.metrics["overall"]["events"]
+        figures = [
+            _short(windows["auroc"], "{:.4f}"),
+            _short(windows["f1"], "{:.4f}"),
+            _short(windows["recall"], "{:.4f}"),
+            _short(windows["false_alarms_per_hour"], "{:.1f}"),
+        ]
+        rows.append((run.name, *figures, f"{events['found']} of {events['events']}"))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
+    lines = [tested(comparison)]
+    for first, *figures in rows:
+        cells = [f"{text:>{width}}" for text, width in zip(figures, widths[1:], strict=True)]
+        lines.append(f"  {first:<{widths[0]}}  " + "  ".join(cells))
+    for pair in against_the_best(comparison):
+        lines.append(headline(pair)[0])
+        lines += textwrap.wrap(evidence(pair, comparison.coverage), 110, initial_indent="  ", subsequent_indent="  ")
+    lines += [f"note: {note}" for note in comparison.notes]
+    lines += [f"not compared: {name}: {reason}" for name, reasons in comparison.left_out.items() for reason in reasons]
+    return "\n".join(lines)
+
+
+def _short(value: float | None, form: str) -> str:
+    return "undefined" if value is None else form.format(value)
 
 
 def _figure(figures: Mapping[str, Any], name: str, form: str) -> str:

@@ -1,12 +1,13 @@
 """Scores to metrics, thresholds, events, controls and the report."""
 
 from credit_like.evaluation.alarms import AlarmRule, AlarmSettings
+from credit_like.evaluation.comparison import Comparison, JudgedRun, compare
 from credit_like.evaluation.controls import CONTROLS, control_scores
 from credit_like.evaluation.document import SCHEMA_VERSION, Metrics, json_schema
 from credit_like.evaluation.evaluate import EvaluationSettings, evaluate, traffic_groups
 from credit_like.evaluation.figures import WindowSet, window_set
 from credit_like.evaluation.frames import with_nodes
-from credit_like.evaluation.report import write_report
+from credit_like.evaluation.report import write_comparison, write_report
 from credit_like.evaluation.scores import Scores, read_scores, with_controls, write_scores
 from credit_like.evaluation.thresholds import Threshold, conformal_threshold
 
@@ -15,11 +16,14 @@ __all__ = [
     "SCHEMA_VERSION",
     "AlarmRule",
     "AlarmSettings",
+    "Comparison",
     "EvaluationSettings",
+    "JudgedRun",
     "Metrics",
     "Scores",
     "Threshold",
     "WindowSet",
+    "compare",
     "conformal_threshold",
     "control_scores",
     "evaluate",
@@ -29,6 +33,7 @@ __all__ = [
     "window_set",
     "with_controls",
     "with_nodes",
+    "write_comparison",
     "write_report",
     "write_scores",
 ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -86,14 +88,30 @@ def auroc_samples(weights: Floats, attack: Bools, score: Floats, block: Ints) ->
         return ((weights @ wins) * weights).sum(axis=1) / pairs
 
 
-def percentile_interval(samples: Floats) -> tuple[float, float] | None:
-    """The central ``COVERAGE`` of the defined samples; None where fewer than half of them are defined."""
+def percentile_interval(samples: Floats, coverage: float = COVERAGE) -> tuple[float, float] | None:
+    """The central ``coverage`` of the defined samples; None where fewer than half of them are defined."""
     defined = samples[np.isfinite(samples)]
     if 2 * len(defined) < len(samples) or len(defined) == 0:
         return None
-    tail = (1 - COVERAGE) / 2
+    tail = (1 - coverage) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def expanded_coverage(coverage: float, blocks: int) -> float:
+    """What a percentile interval has to hold so that with ``blocks`` blocks, 2 or more, it covers ``coverage``.
+
+    The tails are those of Student's t in place of the normal's, and the spread that n draws lose is given back: the
+    expanded percentile interval of Hesterberg, "What Teachers Should Know About the Bootstrap", The American
+    Statistician 69 (2015).
+    """
+    t = stats.t.ppf((1 + coverage) / 2, blocks - 1) * math.sqrt(blocks / (blocks - 1))
+    return float(1 - 2 * stats.norm.sf(t))
+
+
+def blocks_of_both(attack: Bools, block: Ints) -> int:
+    """How many blocks hold windows of the rarer of the two classes."""
+    return min(len(np.unique(block[attack])), len(np.unique(block[~attack])))
 
 
 def too_few_blocks(attack: Bools, block: Ints) -> str:

@@ -68,16 +68,20 @@ def covered_seconds(t_start: Floats, t_end: Floats) -> float:
     return float(end[-1] - start[0] - uncovered.sum())
 
 
-def alarm_runs(marked: Bools, stream: Ints, row_start: Ints, row_stop: Ints) -> int:
-    """How many runs of adjoining marked windows there are; a run counts as one alarm to whoever has to answer it.
+def alarm_begins(marked: Bools, stream: Ints, row_start: Ints, row_stop: Ints) -> Bools:
+    """bool[n]: the first window of each run of adjoining marked ones; a run is one alarm to whoever has to answer it.
 
     ``stream`` int64[n] numbers what windows follow each other in (a capture and bus), ``row_start``/``row_stop``
     int64[n] the raw rows that a window covers; ``in_sequence`` says which windows adjoin.
     """
-    if not marked.any():
-        return 0
     order, follows = in_sequence(stream, row_start, row_stop)
-    marked = marked[order]
-    begins = marked.copy()
-    begins[1:] &= ~(marked[:-1] & follows[1:])
-    return int(np.count_nonzero(begins))
+    ranked = marked[order]
+    begins = np.zeros_like(marked)
+    begins[order] = ranked
+    begins[order[1:]] &= ~(ranked[:-1] & follows[1:])
+    return begins
+
+
+def alarm_runs(marked: Bools, stream: Ints, row_start: Ints, row_stop: Ints) -> int:
+    """How many runs of adjoining marked windows there are, as ``alarm_begins`` says."""
+    return int(np.count_nonzero(alarm_begins(marked, stream, row_start, row_stop)))

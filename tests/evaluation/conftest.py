@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import polars as pl
 import pytest
 
 from credit_like.can.captures import AttackInterval
-from credit_like.evaluation import EvaluationSettings, evaluate, write_report
+from credit_like.evaluation import EvaluationSettings, JudgedRun, evaluate, write_report
 from credit_like.evaluation.controls import CONTROLS
 from credit_like.evaluation.scores import COLUMNS, Scores, with_controls
 
@@ -125,3 +126,26 @@ def report_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return write_report(folder / "report.html", **(given | changes))
 
     return write
+
+
+@pytest.fixture(scope="session")
+def judge() -> Callable[..., JudgedRun]:
+    """A finished run of some scores, with a certificate of as many fields as a comparison reads."""
+
+    def judged(name: str, scores: Scores, **changes: Any) -> JudgedRun:
+        captures = sorted(scores.frame["capture"].unique())
+        certificate = {
+            "policy": "groups",
+            "files": [{"capture": x, "sha256": sha256(x.encode()).hexdigest()} for x in captures],
+            "intervals": [{"capture": "a", "split": "train", "row_start": 0, "row_stop": 6000, "windows": 60}],
+            "store": {"digest": "ab" * 32},
+            "digest": "cd" * 32,
+        }
+        given: dict[str, Any] = {
+            "trainer": "gat",
+            "metrics": evaluate(scores, EvaluationSettings(bootstrap_rounds=100)),
+            "certificate": certificate,
+        }
+        return JudgedRun(name, scores=scores, **(given | changes))
+
+    return judged

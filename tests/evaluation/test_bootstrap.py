@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn.metrics import f1_score, roc_auc_score
 
 from credit_like.evaluation import bootstrap
@@ -112,3 +113,14 @@ def test_captures_outside_the_groups_are_groups_of_their_own() -> None:
     assert clocks["b"] == (0, 0.0)
     assert clocks["c"] == (0, 2.5)
     assert len({group for group, _ in clocks.values()}) == 3
+
+
+def test_few_blocks_ask_for_wider_intervals() -> None:
+    wider = [bootstrap.expanded_coverage(0.95, blocks) for blocks in (5, 20, 200, 100_000)]
+    assert wider == sorted(wider, reverse=True)
+    assert wider[-1] == pytest.approx(0.95, abs=1e-4)
+    # Means of n normal values: the percentile interval of their resamples is normal with the spread of n draws.
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(20_000, 5))
+    half = stats.norm.ppf((1 + wider[0]) / 2) * values.std(axis=1) / np.sqrt(5)
+    assert np.mean(np.abs(values.mean(axis=1)) <= half) == pytest.approx(0.95, abs=0.006)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
-from credit_like.evaluation import Scores
+from credit_like.evaluation import JudgedRun, Scores, compare, write_comparison
 from tests.evaluation.headless_chromium import Page
 
 #: What sticks out of the window although nothing around it scrolls.
@@ -69,17 +70,54 @@ def refused(run: Scores, report_of: Callable[..., Path]) -> Path:
     return report_of(run, problems=["rows 10 to 20 of a capture are in training and in test"])
 
 
+@pytest.fixture(scope="module")
+def compared(
+    simulate_run: Callable[..., Scores], judge: Callable[..., JudgedRun], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    tests = ("test/known_vehicle_known_attack", "test/unknown_vehicle_unknown_attack")
+    names = ("gat_with_a_rather_long_name", "dgi_ocgin", "rl_fusion")
+    runs = [
+        judge(name, simulate_run(tests=tests, windows=300, shift=x)) for name, x in zip(names, (0, 1, 2), strict=True)
+    ]
+    odd = judge("an_odd_one", simulate_run(tests=tests, windows=200))
+    return write_comparison(
+        tmp_path_factory.mktemp("compared") / "comparison.html",
+        compare([*runs, odd]),
+        title="Three runs side by side",
+        settings={name: {"trainer.type": name} for name in names},
+        throughput={name: {"windows scored a second": "7,000"} for name in names},
+    )
+
+
 @pytest.mark.parametrize("width", [390, 1280, 1920])
 @pytest.mark.parametrize("dark", [False, True])
 def test_nothing_sticks_out_and_nobody_complains(
-    browser: Page, report: Path, refused: Path, width: int, dark: bool
+    browser: Page, report: Path, refused: Path, compared: Path, width: int, dark: bool
 ) -> None:
-    for path in (report, refused):
+    for path in (report, refused, compared):
         browser.open(path, width, dark=dark)
         assert browser.ask("document.documentElement.scrollWidth") == width
         assert browser.ask(STICKING_OUT) == []
         assert browser.ask(FAINT_TEXT) == []
     assert browser.console == []
+
+
+@pytest.mark.parametrize(("width", "dark"), [(390, False), (1280, True)])
+def test_axe_finds_nothing_that_shuts_somebody_out(
+    browser: Page, report: Path, refused: Path, compared: Path, width: int, dark: bool
+) -> None:
+    """axe-core on all parts, unfolded. Contrast over gradients, which it leaves open, is tested above."""
+    axe = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+    for path in (report, refused, compared):
+        browser.open(path, width, dark=dark)
+        browser.ask("document.querySelectorAll('details').forEach((part) => (part.open = true))")
+        browser.ask(f"{axe}\n0")
+        found = browser.ask(
+            "axe.run(document).then((result) => ({ passed: result.passes.length, violations: result.violations.map("
+            "(one) => [one.impact, one.id, ...one.nodes.map((node) => node.html.slice(0, 200))]) }))"
+        )
+        assert found["violations"] == []
+        assert found["passed"] > 25
 
 
 def test_text_in_charts_is_readable_on_a_phone(browser: Page, report: Path) -> None:

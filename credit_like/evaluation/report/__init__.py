@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from credit_like.config.files import replacing
 from credit_like.evaluation.report import certificate as certificate_view
 from credit_like.evaluation.report import frames, sections
-from credit_like.evaluation.report.markup import Html, safe, tag
+from credit_like.evaluation.report.comparison import write_comparison
+from credit_like.evaluation.report.markup import tag
+from credit_like.evaluation.report.page import page
 from credit_like.evaluation.report.summary import summary
 from credit_like.evaluation.scores import Scores
 
-__all__ = ["write_report"]
+__all__ = ["write_comparison", "write_report"]
 
 
 def write_report(
@@ -56,27 +57,8 @@ def write_report(
         sections.setting(config_text, environment, throughput),
     ]
     with replacing(path) as temporary:
-        temporary.write_text(_page(title, body), encoding="utf-8")
+        temporary.write_text(page(title, body, _ANCHORS), encoding="utf-8")
     return path
-
-
-def _page(title: str, body: Sequence[Html]) -> str:
-    """The whole document, with its style and script inside."""
-    here = files(__package__)
-    style, script = (here.joinpath(name).read_text(encoding="utf-8") for name in ("style.css", "page.js"))
-    content = "\n".join(body)
-    links = [
-        tag("li", tag("a", name, href=f"#{anchor}")) for anchor, name in _ANCHORS.items() if f'id="{anchor}"' in content
-    ]
-    menu = tag("nav", tag("ul", *links), aria_label="Sections")
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{safe(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-        f'<a class="skip" href="#summary">Skip to the summary</a>\n{menu}\n<main>\n{content}\n</main>\n'
-        f"<script>\n{script}</script>\n</body>\n</html>\n"
-    )
 
 
 _ANCHORS = {

@@ -23,10 +23,11 @@ _RECALLS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
 _TRAINING_CHARTS = 6
 
 
-def roc(attack: Bools, scores: Mapping[str, Floats], operating: tuple[float, float]) -> Html:
-    """Recall against false-positive rate (logarithmic) of the model, the first of ``scores``, and of the controls.
+def roc(attack: Bools, scores: Mapping[str, Floats], operating: tuple[float, float] | None = None) -> Html:
+    """Recall against false-positive rate (logarithmic) of the model, the first of ``scores``, and of the others.
 
-    ``operating`` is (false-positive rate, recall) at the threshold in use. Both classes must be present.
+    ``operating`` is the model's (false-positive rate, recall) at the threshold in use, marked when it is given. Both
+    classes must be present.
     """
     benign = int((~attack).sum())
     low = 10.0 ** -max(2, math.ceil(math.log10(benign)))
@@ -40,7 +41,7 @@ def roc(attack: Bools, scores: Mapping[str, Floats], operating: tuple[float, flo
         Axis("false-positive rate (logarithmic)", low, 1, log=True),
         Axis("recall", 0, 1),
         series[::-1],
-        [Mark("threshold in use", *operating)],
+        [Mark("threshold in use", *operating)] if operating else [],
     )
     rows = []
     for rate in _RATES:
@@ -55,8 +56,8 @@ def roc(attack: Bools, scores: Mapping[str, Floats], operating: tuple[float, flo
     return figure("ROC curve", image, caption, data)
 
 
-def precision_recall(attack: Bools, scores: Mapping[str, Floats], operating: tuple[float, float] | None) -> Html:
-    """Precision against recall; ``operating`` is (recall, precision) at the threshold in use, None where undefined."""
+def precision_recall(attack: Bools, scores: Mapping[str, Floats], operating: tuple[float, float] | None = None) -> Html:
+    """Precision against recall; ``operating`` is the model's (recall, precision) at its threshold, marked if given."""
     share = float(attack.mean())
     curves = {name: precision_recall_curve(attack, score)[:2] for name, score in scores.items()}
     series = [Series("chance", np.array([0.0, 1.0]), np.array([share, share]), "chance")]

@@ -31,9 +31,9 @@ def by_frame(metrics: Mapping[str, Any]) -> Html:
         return section("frames", "Results by frame", tag("p", f"Undefined: {why}."))
     text = (
         "Which frames were the attack? A frame takes the score of its id in its window: the model's head on that node "
-        f"alone. Its threshold, {number(threshold)}, is set on the benign frames of the calibration windows. It promises "
-        "nothing, because the frames of an id share a score. A detector that was taught whole windows is not taught "
-        "this: the figures say how far its scores point at the guilty ids."
+        f"alone. Its threshold, {number(threshold)}, is set on the benign frames of the calibration windows. It "
+        "promises nothing, because the frames of an id share a score. A detector that was taught whole windows is not "
+        "taught this: the figures say how far its scores point at the guilty ids."
     )
     rows = []
     for name, part in metrics["test_sets"].items():

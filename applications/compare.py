@@ -1,0 +1,93 @@
+"""credit-like compare RUN RUN ... [-o comparison.html]: finished runs side by side, with what chance explains."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from applications._cli import parser, run
+from applications._run import CERTIFICATE, CONFIG, FACTS, METRICS, SCORES, flat, read_json
+from applications._summary import comparison_summary
+from credit_like.config import UserError, read_config
+from credit_like.evaluation import JudgedRun, compare, read_scores, write_comparison
+from credit_like.evaluation.report.words import listing
+from credit_like.graphs import check_certificate
+
+
+def main(argv: list[str]) -> None:
+    made = parser(
+        "compare",
+        "Hold finished runs against each other on the test windows that they share: the differences of AUROC, attacks\n"
+        "found, F1, recall and false alarms, each with an interval. No logs and no checkpoints are needed.",
+    )
+    made.add_argument(
+        "runs", nargs="+", metavar="RUN", type=Path, help="folders that `credit-like evaluate` has judged"
+    )
+    made.add_argument("-o", "--output", metavar="FILE", type=Path, default=Path("comparison.html"), help="the page")
+    options = made.parse_args(argv)
+    compare_runs(options.runs, options.output)
+
+
+def compare_runs(folders: Sequence[Path], out: Path) -> Path:
+    """Write the comparison of the runs in ``folders`` to ``out``, print it in short, and return ``out``.
+
+    Raises UserError when fewer than two different runs are named, when one of them is not judged yet, or when no two
+    of them were tested on the same windows.
+    """
+    names = run_names(folders)
+    comparison = compare([judged_run(folder, name) for folder, name in names.items()])
+    if len(comparison.runs) < 2:
+        reasons = [f"  {name}: {reason}" for name, listed in comparison.left_out.items() for reason in listed]
+        raise UserError("no two of these runs can be compared:\n" + "\n".join(reasons))
+    path = write_comparison(
+        out,
+        comparison,
+        title=f"{listing([run.name for run in comparison.runs])} side by side",
+        settings={name: configuration(folder) for folder, name in names.items()},
+        throughput={name: read_json(folder / FACTS)["throughput"] for folder, name in names.items()},
+    )
+    print(f"{comparison_summary(comparison)}\nreport: {path}")
+    return path
+
+
+def run_names(folders: Sequence[Path]) -> dict[Path, str]:
+    """A name for each run folder: its last parts, as many as tell it from the others.
+
+    Raises UserError for fewer than two folders, one named twice, or one that is no run folder.
+    """
+    paths = [Path(folder).resolve() for folder in folders]
+    if len(paths) < 2:
+        raise UserError("a comparison takes two runs or more: `credit-like compare RUN RUN ...`")
+    for folder, path in zip(folders, paths, strict=True):
+        if paths.count(path) > 1:
+            raise UserError(f"{folder} is named twice; a run is not compared with itself")
+        if not (path / CONFIG).is_file():
+            raise UserError(f"{folder} is not a run folder (no {CONFIG}); `credit-like train` makes one")
+    depth = next(depth for depth in itertools.count(1) if len({path.parts[-depth:] for path in paths}) == len(paths))
+    return {Path(folder): "/".join(path.parts[-depth:]) for folder, path in zip(folders, paths, strict=True)}
+
+
+def judged_run(folder: Path, name: str) -> JudgedRun:
+    """What `evaluate` left in ``folder``. Raises UserError when one of its files is missing or not whole."""
+    certificate = read_json(folder / CERTIFICATE)
+    return JudgedRun(
+        name=name,
+        trainer=str(configuration(folder).get("trainer.type", "not known")),
+        metrics=read_json(folder / METRICS),
+        scores=read_scores(folder / SCORES),
+        certificate=certificate,
+        problems=check_certificate(certificate),
+    )
+
+
+def configuration(folder: Path) -> dict[str, Any]:
+    """Dotted key -> value of the run's configuration, without the folders that it was given."""
+    flattened = flat(read_config(folder / CONFIG).data)
+    return {name: value for name, value in flattened.items() if name not in ("save_loc", "data.store")}
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
