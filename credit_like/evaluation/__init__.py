@@ -4,7 +4,7 @@ from credit_like.evaluation.controls import CONTROLS, control_scores
 from credit_like.evaluation.document import SCHEMA_VERSION, Metrics, json_schema
 from credit_like.evaluation.evaluate import EvaluationSettings, evaluate, traffic_groups
 from credit_like.evaluation.report import write_report
-from credit_like.evaluation.scores import Scores, read_scores, with_controls, write_scores
+from credit_like.evaluation.scores import Scores, read_scores, with_controls, with_raw, write_scores
 from credit_like.evaluation.thresholds import Threshold, conformal_threshold
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "read_scores",
     "traffic_groups",
     "with_controls",
+    "with_raw",
     "write_report",
     "write_scores",
 ]

@@ -12,6 +12,7 @@ from credit_like.evaluation.report import certificate as certificate_view
 from credit_like.evaluation.report import sections
 from credit_like.evaluation.report.markup import Html, safe, tag
 from credit_like.evaluation.report.summary import summary
+from credit_like.evaluation.report.weights import weights
 from credit_like.evaluation.scores import Scores
 
 __all__ = ["write_report"]
@@ -46,6 +47,7 @@ def write_report(
         body += [
             sections.results(metrics),
             sections.controls(metrics),
+            weights(metrics),
             sections.curves(metrics, scores),
             sections.course(metrics, scores),
         ]
@@ -82,6 +84,7 @@ _ANCHORS = {
     "summary": "Summary",
     "attacks": "Results by attack",
     "controls": "Controls",
+    "weights": "Averaged weights",
     "curves": "Curves and scores",
     "alarms": "Alarms in time",
     "training": "Training",
