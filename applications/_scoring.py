@@ -20,7 +20,7 @@ from credit_like.can import Capture
 from credit_like.config import UserError
 from credit_like.evaluation.scores import COLUMNS
 from credit_like.graphs import FeatureScaler, GraphStore, PackedLoader, Vocabulary
-from credit_like.training import BaseTrainer, read_checkpoint, seed_everything
+from credit_like.training import BaseTrainer, load_weights, read_checkpoint, seed_everything
 from credit_like.training.inference import run_predict
 
 #: The method of a trainer that scores single ids, where it has one.
@@ -94,6 +94,20 @@ def node_scores(
     loader = PackedLoader(store, rows, batch_size=batch_size, device=str(trainer.device))
     parts = run_predict(trainer, loader, trainer.save_loc / BEST, NODES_STEP)
     return torch.cat(parts).float().numpy() if parts else np.zeros(0, np.float32)
+
+
+def raw_window_scores(
+    trainer: BaseTrainer, store: GraphStore, rows: NDArray[np.int64], batch_size: int
+) -> NDArray[np.float64] | None:
+    """The same by the weights that the optimizer left, float64[n]; None where they are the run's best ones anyway.
+
+    ``trainer`` is one that ``restored_trainer`` made. It keeps the raw weights afterwards.
+    """
+    path = trainer.save_loc / BEST
+    if load_weights(path, trainer.model, trainer.device, "raw")["validated"] != "ema":
+        return None
+    parts = trainer.predict_on(PackedLoader(store, rows, batch_size=batch_size, device=str(trainer.device)))
+    return torch.cat(parts).double().numpy() if parts else np.zeros(0)
 
 
 def scores_frame(

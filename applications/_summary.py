@@ -48,6 +48,8 @@ def main_figures(metrics: Mapping[str, Any]) -> str:
         "false alarms an hour": _figure(windows, "false_alarms_per_hour", "{:.1f}"),
         "attacks found": f"{events['found']} of {events['events']}",
     }
+    if metrics.get("raw_weights"):
+        figures["AUROC, raw weights"] = _figure(metrics["raw_weights"]["overall"], "auroc", "{:.4f}")
     for name, part in overall["families"].items():
         figures[f"AUROC, {name}"] = _figure(part["windows"], "auroc", "{:.4f}")
     width = max(len(name) for name in figures)

@@ -9,7 +9,10 @@ from typing import Any
 
 from applications._cli import parser, run
 from applications._data import Data, load_data, require_valid
+from applications._licence import stated_licences
+from applications._model_card import model_card
 from applications._run import (
+    CARD,
     FACTS,
     METRICS,
     SCORES,
@@ -21,8 +24,9 @@ from applications._run import (
     to_json,
     write_text,
 )
-from applications._scoring import node_scores, restored_trainer, scores_frame, window_scores
+from applications._scoring import node_scores, raw_window_scores, restored_trainer, scores_frame, window_scores
 from applications._summary import main_figures
+from applications._weights import write_weights
 from applications.report import report_run
 from credit_like.config import UserError
 from credit_like.evaluation import (
@@ -32,6 +36,7 @@ from credit_like.evaluation import (
     traffic_groups,
     with_controls,
     with_nodes,
+    with_raw,
     write_scores,
 )
 from credit_like.graphs.plan import TRAIN
@@ -61,12 +66,14 @@ def evaluate_run(
     data = data or load_data(run.job.data)
     require_same_store(run, data)
     detector, rows = restored_trainer(run), data.scored
-    score, rate = window_scores(detector, data.store, rows, run.job.loader.eval_batch_size)
+    raw = raw_window_scores(detector, data.store, rows, run.job.loader.eval_batch_size)
+    score, rate = window_scores(detector, data.store, rows, run.job.loader.eval_batch_size)  # its weights stay
     frame = scores_frame(data.store, rows, score, data.captures)
     by_id = node_scores(detector, data.store, rows, run.job.loader.eval_batch_size)
     if by_id is not None:
         frame = with_nodes(frame, data.store, rows, by_id, data.captures)
     frame = with_controls(frame, control_scores(data.store, data.windows(TRAIN), rows))
+    frame = with_raw(frame, raw)
     scores = Scores(frame, {capture.name: capture.intervals for capture in data.captures if capture.intervals})
     metrics = evaluate(scores, run.job.evaluation, data.calibration_captures, traffic_groups(data.plan))
     forget_evaluation(run.folder)
@@ -76,6 +83,10 @@ def evaluate_run(
     facts["environment"] = environment()
     facts["throughput"]["windows scored a second"] = f"{rate:,.0f}"
     write_text(run.folder / FACTS, to_json(facts))
+    weights = write_weights(run, detector.model, averaged=raw is not None)
+    size, licences = sum(p.numel() for p in detector.model.parameters()), stated_licences(run.job.data.path)
+    card = model_card(run, metrics, weights, licences, facts["environment"], size)
+    write_text(run.folder / CARD, card)
     path = report_run(run.folder, trainer)
     print(f"{main_figures(metrics)}\nreport: {path}")
     return metrics

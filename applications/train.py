@@ -37,7 +37,8 @@ def main(argv: list[str]) -> None:
     made = parser(
         "train",
         "Train a detector and judge it on held-out traffic. The run folder, save_loc, gets config.yml,\n"
-        "training_log.csv, checkpoints, tensorboard, certificate.json, scores.parquet, metrics.json and report.html.",
+        "training_log.csv, checkpoints, tensorboard, certificate.json, scores.parquet, metrics.json,\n"
+        "report.html, model_card.md and model.safetensors.",
     )
     add_conf(made)
     made.add_argument("--resume", action="store_true", help="go on with the run in save_loc")

@@ -8,7 +8,7 @@ from credit_like.evaluation.evaluate import EvaluationSettings, evaluate, traffi
 from credit_like.evaluation.figures import WindowSet, window_set
 from credit_like.evaluation.frames import with_nodes
 from credit_like.evaluation.report import write_comparison, write_report
-from credit_like.evaluation.scores import Scores, read_scores, with_controls, write_scores
+from credit_like.evaluation.scores import Scores, read_scores, with_controls, with_raw, write_scores
 from credit_like.evaluation.thresholds import Threshold, conformal_threshold
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "window_set",
     "with_controls",
     "with_nodes",
+    "with_raw",
     "write_comparison",
     "write_report",
     "write_scores",

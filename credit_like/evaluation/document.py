@@ -184,6 +184,11 @@ class Metrics(_Part):
     overall: TestSet | None = Field(description="the windows of all test sets together; null without test windows")
     test_sets: dict[str, TestSet]
     events: list[EventRow]
+    raw_weights: dict[str, ControlFigures] | None = Field(
+        None,
+        description="where averaged weights were judged: what the raw ones reach, at a threshold calibrated in the "
+        "same way, on validation, each test set, and all test sets (overall); difference is averaged minus raw",
+    )
 
 
 def json_schema() -> dict[str, Any]:

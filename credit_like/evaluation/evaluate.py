@@ -33,7 +33,7 @@ from credit_like.evaluation.figures import (
 )
 from credit_like.evaluation.frames import benign_frame_scores, frame_figures
 from credit_like.evaluation.metrics import best_f1, confusion, decision_figures, ranking_figures
-from credit_like.evaluation.scores import CONTROL_PREFIX, Scores, has_nodes
+from credit_like.evaluation.scores import CONTROL_PREFIX, RAW_SCORE, Scores, has_nodes
 from credit_like.evaluation.thresholds import ASSUMPTION, Threshold, conformal_threshold
 from credit_like.graphs.plan import VALIDATION, SplitPlan
 
@@ -112,6 +112,7 @@ def evaluate(
         overall=overall,
         test_sets=test_sets,
         events=events,
+        raw_weights=_raw_weights(scores, validation.filter(used), rate, draws, groups) if scores.has_raw else None,
     ).model_dump(mode="json")
 
 
@@ -237,6 +238,21 @@ def _control(windows: WindowSet, score: np.ndarray, threshold: float, draws: Boo
         difference_interval=interval,
         undefined={name: why for name, why in (undefined | ranking_undefined).items() if name in kept},
     )
+
+
+def _raw_weights(
+    scores: Scores, calibration: pl.DataFrame, rate: float, draws: Bootstrap, groups: Sequence[Mapping[str, float]]
+) -> dict[str, ControlFigures]:
+    """The raw weights beside the averaged ones, on validation, each test set and all of these."""
+    threshold = conformal_threshold(calibration[RAW_SCORE].to_numpy(), rate).value
+    parts = {name: pl.col("split") == name for name in (VALIDATION, *scores.test_sets)}
+    if scores.test_sets:
+        parts["overall"] = pl.col("split") != VALIDATION
+    rows = {name: scores.frame.filter(part) for name, part in parts.items()}
+    return {
+        name: _control(window_set(part, groups), part[RAW_SCORE].to_numpy(), threshold, draws)
+        for name, part in rows.items()
+    }
 
 
 def _event_rows(name: str, windows: WindowSet, scores: Scores) -> list[EventRow]:

@@ -43,13 +43,16 @@ NODE_COLUMNS: dict[str, pl.DataType] = {
 #: Score columns of control detectors are named ``control/<name>``; float64, higher for a more suspicious window.
 CONTROL_PREFIX = "control/"
 
+#: Scores of the raw weights, where ``score`` is that of averaged ones; float64, not in every table.
+RAW_SCORE = "raw_score"
+
 _INTERVALS_KEY, _VERSION_KEY, _VERSION = "credit_like.intervals", "credit_like.scores", "1"
 
 
 @dataclass(frozen=True)
 class Scores:
-    """``frame`` holds ``COLUMNS``, perhaps ``NODE_COLUMNS``, and any ``control/<name>`` columns; ``intervals`` the
-    known attacks of each capture.
+    """``frame`` holds ``COLUMNS``, perhaps ``NODE_COLUMNS``, any ``control/<name>`` columns, ``RAW_SCORE`` where the
+    weights were averaged; ``intervals`` the known attacks of each capture.
 
     Rows are windows of the validation split and of the test sets, never of the training split. Times are seconds of
     the capture's clock, in both.
@@ -64,6 +67,11 @@ class Scores:
         return tuple(
             name.removeprefix(CONTROL_PREFIX) for name in self.frame.columns if name.startswith(CONTROL_PREFIX)
         )
+
+    @property
+    def has_raw(self) -> bool:
+        """Whether the table holds the scores of the raw weights beside those of the averaged ones."""
+        return RAW_SCORE in self.frame.columns
 
     @property
     def test_sets(self) -> tuple[str, ...]:
@@ -87,6 +95,18 @@ def with_controls(frame: pl.DataFrame, controls: Mapping[str, NDArray[np.float64
     return frame.with_columns(
         [pl.Series(CONTROL_PREFIX + name, scores, dtype=pl.Float64) for name, scores in controls.items()]
     )
+
+
+def with_raw(frame: pl.DataFrame, raw: NDArray[np.float64] | None) -> pl.DataFrame:
+    """``frame`` with the scores of the raw weights, float64[n] in the order of the rows; as it is for None.
+
+    Raises ValueError when there is not one score a row.
+    """
+    if raw is None:
+        return frame
+    if raw.shape != (frame.height,):
+        raise ValueError(f"the raw weights must have {frame.height} scores, one a window; got {raw.shape}")
+    return frame.with_columns(pl.Series(RAW_SCORE, raw, dtype=pl.Float64))
 
 
 def write_scores(path: Path, frame: pl.DataFrame, intervals: Mapping[str, Sequence[AttackInterval]]) -> None:
@@ -158,10 +178,10 @@ def _problem(frame: pl.DataFrame) -> str:
         if frame.schema[name] != dtype:
             return f"column {name!r} must be {dtype}; it is {frame.schema[name]}"
     for name in frame.columns:
-        control = name.startswith(CONTROL_PREFIX)
-        if name not in COLUMNS and name not in nodes and not control:
+        extra = name == RAW_SCORE or name.startswith(CONTROL_PREFIX)
+        if name not in COLUMNS and name not in nodes and not extra:
             return f"column {name!r} is not known{closest(name, COLUMNS | NODE_COLUMNS)}"
-        if control and frame.schema[name] != pl.Float64():
+        if extra and frame.schema[name] != pl.Float64():
             return f"column {name!r} must be Float64; it is {frame.schema[name]}"
         if frame[name].null_count():
             return f"column {name!r} has {frame[name].null_count()} empty value(s)"

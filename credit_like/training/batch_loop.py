@@ -45,7 +45,7 @@ class BatchLoop(SettingAttributes, ABC):
 
     optimizer: Optimizer
     scaler: GradScaler | None
-    scheduler: Any
+    scheduler: Any = None
     _scheduler_is_per_step: bool
 
     def __init__(

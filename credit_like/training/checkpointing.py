@@ -7,7 +7,7 @@ import json
 import platform
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -131,14 +131,20 @@ def _partial_epoch(trainer: BaseTrainer, position: Position) -> dict[str, Any]:
     }
 
 
-def load_weights(path: Path, model: nn.Module, map_location: torch.device | str = "cpu") -> dict[str, Any]:
-    """Put the weights that a checkpoint's metrics belong to (raw or averaged) into ``model``; returns the state.
+def load_weights(
+    path: Path,
+    model: nn.Module,
+    map_location: torch.device | str = "cpu",
+    which: Literal["validated", "raw"] = "validated",
+) -> dict[str, Any]:
+    """Put a checkpoint's weights into ``model``; returns the state.
 
-    Raises CheckpointError when the file does not verify or is of another model.
+    ``validated`` are those that its metrics belong to, averaged or raw (``state["validated"]`` says which); ``raw`` are
+    those that the optimizer left. Raises CheckpointError when the file does not verify or is of another model.
     """
     state = read_checkpoint(path, map_location)
     load_state(model, state["model"], path)
-    if state["validated"] == "ema":
+    if which == "validated" and state["validated"] == "ema":
         put_into_model(state["ema"]["shadow"], model)
     return state
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from credit_like.config import Settings
 from credit_like.training.schedulers import SchedulerSettings
@@ -91,12 +91,26 @@ class TrainerSettings(Settings):
 
     # Where
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    mode: Literal["none"] = Field("none", description="one process; ddp and fsdp are not supported yet")
+    mode: Literal["none", "ddp", "fsdp"] = Field("none", description="one process; ddp and fsdp are refused so far")
     seed: int = Field(0, ge=0, lt=2**32)
+
+    @field_validator("mode")
+    @classmethod
+    def _one_process(cls, mode: str) -> str:
+        if mode != "none":
+            raise ValueError(
+                f"{mode} is not supported: one process on one device trains a run. Set mode: none; for a larger batch "
+                "than fits raise grad_accum_every, and give each GPU a run of its own"
+            )
+        return mode
 
 
 class SettingAttributes:
-    """Every setting as an attribute of the trainer; these are those of the engine."""
+    """Every setting as an attribute of the trainer; these are those of the engine.
+
+    Two have other names: ``train_one_epoch`` is a method, so the setting is ``train_one_epoch_mode``, and the section
+    ``scheduler`` gives ``scheduler_type``; ``scheduler`` itself is the schedule that runs, None before ``fit``.
+    """
 
     epochs: int
     start_epoch: int
@@ -104,7 +118,7 @@ class SettingAttributes:
     batches_per_epoch: int
     valid_batches_per_epoch: int
     stop_after_epoch: bool
-    train_one_epoch_mode: bool  # the setting train_one_epoch, whose name is the method's
+    train_one_epoch_mode: bool
     skip_validation: bool
     training_metric: str
     training_metric_direction: Literal["min", "max"]
@@ -116,6 +130,7 @@ class SettingAttributes:
     compile: bool
     gradient_checkpointing: bool
     use_scheduler: bool
+    scheduler_type: str
     validate_raw: bool
     ensemble_size: int
     load_weights: bool
@@ -134,5 +149,6 @@ class SettingAttributes:
 
     def __init__(self, settings: TrainerSettings) -> None:
         self.settings = settings
-        for name in type(settings).model_fields:
+        for name in type(settings).model_fields.keys() - {"scheduler"}:
             setattr(self, "train_one_epoch_mode" if name == "train_one_epoch" else name, getattr(settings, name))
+        self.scheduler_type = settings.scheduler.scheduler_type

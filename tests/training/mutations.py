@@ -168,7 +168,7 @@ def validation_as_test(patch: pytest.MonkeyPatch) -> None:
 
 @noticed_by(
     lambda folder, _: test_step.test_nothing_advances_on_a_step_that_the_scaler_skipped(folder),
-    "scheduler and averages advance on skipped steps",
+    "averages advance on skipped steps",
 )
 def skipped_counts(patch: pytest.MonkeyPatch) -> None:
     close = BaseTrainer._close_group
@@ -177,6 +177,24 @@ def skipped_counts(patch: pytest.MonkeyPatch) -> None:
         outcome = close(self)
         if outcome is not StepOutcome.STEPPED and self.ema is not None:
             self.ema.update(self.model)
+        return outcome
+
+    patch.setattr(BaseTrainer, "_close_group", careless)
+
+
+@noticed_by(
+    lambda folder, _: test_step.test_nothing_advances_on_a_step_that_the_scaler_skipped(folder),
+    "the schedule advances on skipped steps",
+)
+def skipped_schedule(patch: pytest.MonkeyPatch) -> None:
+    close = BaseTrainer._close_group
+
+    def careless(self: BaseTrainer) -> StepOutcome:
+        outcome = close(self)
+        if outcome is not StepOutcome.STEPPED:
+            self._stepping = True
+            self.scheduler.step()
+            self._stepping = False
         return outcome
 
     patch.setattr(BaseTrainer, "_close_group", careless)

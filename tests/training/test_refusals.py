@@ -11,7 +11,8 @@ from torch import nn
 
 from credit_like.config import ConfigError, UserError
 from credit_like.training import BaseTrainer
-from tests.training.toys import Net, Scripted, batches_of, fit_scripted
+from credit_like.training.batches import require_repeatable
+from tests.training.toys import Net, Samples, Scripted, batches_of, fit_scripted
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 
@@ -61,6 +62,44 @@ def test_an_unknown_setting_is_refused_with_the_closest_name(tmp_path: Path) -> 
 def test_a_wrong_value_is_refused_by_name(wrong: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         Scripted(Net(), 0, {"save_loc": str(tmp_path), "trainer": wrong})
+
+
+@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+def test_several_processes_are_refused_with_what_to_do(mode: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refused:
+        Scripted(Net(), 0, {"save_loc": str(tmp_path), "trainer": {"mode": mode}})
+    assert str(refused.value) == (
+        f"1 problem in the configuration:\n  conf['trainer']: mode: {mode} is not supported: one process on one device "
+        "trains a run. Set mode: none; for a larger batch than fits raise grad_accum_every, and give each GPU a run of "
+        f"its own (received '{mode}')"
+    )
+
+
+def test_workers_that_outlive_an_epoch_are_warned_about(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    loader = torch.utils.data.DataLoader(Samples(8, 0), 4, num_workers=1, persistent_workers=True)
+    require_repeatable(loader, "train_loader")
+    assert "train_loader has persistent_workers=True: its workers keep state" in capsys.readouterr().err
+
+
+#: Public attributes of a trainer and their defaults.
+DEFAULTS = {
+    "start_epoch": 0, "epochs": 1, "num_epoch": None, "skip_validation": False, "load_weights": False,
+    "use_scheduler": True, "scheduler_type": "", "scheduler": None, "amp": True, "precision": "auto",
+    "grad_max_norm": 0.0, "grad_accum_every": 1, "batches_per_epoch": 0, "valid_batches_per_epoch": 0,
+    "ensemble_size": 1, "save_best_weights": True, "save_backup_weights": True, "save_every_epoch": False,
+    "stopping_patience": 100, "stop_after_epoch": False, "train_one_epoch_mode": False, "save_metric_vars": True,
+    "training_metric": "valid_loss", "training_metric_direction": "min", "use_ema": False, "ema_decay": 0.9999,
+    "use_tensorboard": False, "mode": "none", "rank": 0, "distributed": False, "direction": "min", "ema": None,
+}  # fmt: skip
+
+
+def test_settings_are_attributes_with_these_defaults(tmp_path: Path) -> None:
+    trainer = Scripted(Net(), 0, {"save_loc": str(tmp_path)})
+    assert {name: getattr(trainer, name) for name in DEFAULTS} == DEFAULTS
+    silent = Scripted(Net(), 0, {"save_loc": str(tmp_path), "trainer": {"skip_validation": True}})
+    assert silent.training_metric == "train_loss"
+    planned = Scripted(Net(), 0, {"save_loc": str(tmp_path), "trainer": {"scheduler": {"scheduler_type": "lambda"}}})
+    assert (planned.scheduler_type, planned.scheduler) == ("lambda", None)
 
 
 def test_a_subclass_extends_the_schema(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from credit_like.config import UserError
 from credit_like.training import CheckpointError, read_checkpoint, write_checkpoint
-from credit_like.training.run_folder import RunFolder
+from credit_like.training.run_folder import LATEST, RunFolder
 from tests.training.toys import Setup, checkpoint_state, frozen, outcome
 
 # Dying in a save ------------------------------------------------------------------------------------------------------
@@ -109,6 +109,20 @@ def test_a_kill_at_any_system_call_of_a_run_folder_s_save(
 
 def refuse_links(*_: Any, **__: Any) -> None:
     raise OSError(95, "Operation not supported")
+
+
+def test_nothing_is_deleted_while_the_latest_does_not_verify(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    for number in range(3):
+        folder.save(checkpoint_state(number), best=False, backup=True, epoch_copy=number)
+    whole = (tmp_path / LATEST).read_bytes()
+    (tmp_path / LATEST).unlink()  # it is a hard link of the epoch's copy
+    (tmp_path / LATEST).write_bytes(whole[:-1])
+    folder.keep_epochs({2})
+    assert len(list(tmp_path.glob("checkpoint_epoch_*.pt"))) == 3
+    (tmp_path / LATEST).write_bytes(whole)
+    folder.keep_epochs({2})
+    assert [path.name for path in tmp_path.glob("checkpoint_epoch_*.pt")] == ["checkpoint_epoch_0002.pt"]
 
 
 def test_a_damaged_latest_never_becomes_the_backup(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from credit_like.evaluation.report.comparison import write_comparison
 from credit_like.evaluation.report.markup import tag
 from credit_like.evaluation.report.page import page
 from credit_like.evaluation.report.summary import summary
+from credit_like.evaluation.report.weights import weights
 from credit_like.evaluation.scores import Scores
 
 __all__ = ["write_comparison", "write_report"]
@@ -48,6 +49,7 @@ def write_report(
             sections.results(metrics),
             frames.by_frame(metrics),
             sections.controls(metrics),
+            weights(metrics),
             sections.curves(metrics, scores),
             sections.course(metrics, scores),
         ]
@@ -66,6 +68,7 @@ _ANCHORS = {
     "attacks": "Results by attack",
     "frames": "Results by frame",
     "controls": "Controls",
+    "weights": "Averaged weights",
     "curves": "Curves and scores",
     "alarms": "Alarms in time",
     "training": "Training",
