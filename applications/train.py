@@ -54,10 +54,13 @@ def main(argv: list[str]) -> None:
         evaluate_run(job.save_loc, data, trainer=options.trainer)
 
 
-def train(job: Job, cls: type[JobTrainer], *, resume: bool = False, flags: Sequence[str] = ()) -> Data:
+def train(
+    job: Job, cls: type[JobTrainer], *, resume: bool = False, flags: Sequence[str] = (), data: Data | None = None
+) -> Data:
     """Run the job up to its last epoch; returns the data, so that an evaluation need not read it again.
 
-    ``flags`` are those of the command line that the advice on how to go on must repeat.
+    ``data`` saves reading the logs, where they were read for another run. ``flags`` are those of the command line that
+    the advice on how to go on must repeat.
 
     Raises UserError when the run folder is taken, when a resume does not fit it, or when the data cannot be used;
     KeyboardInterrupt or Stopped, with how to go on, when it is stopped.
@@ -68,7 +71,7 @@ def train(job: Job, cls: type[JobTrainer], *, resume: bool = False, flags: Seque
     else:
         require_free(job.save_loc)
     with nothing_left_behind(job.save_loc):
-        data = load_data(job.data)
+        data = data or load_data(job.data)
         print(data_summary(data))
         train_rows, valid_rows = learning_windows(data, benign_only=learns_from_benign(cls))
         vocabulary, scaler = fit_inputs(data, job.data)

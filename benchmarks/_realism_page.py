@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
-_TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+from benchmarks._pages import filled
 
 
 def with_tables(page: str, report: dict[str, Any]) -> str:
     """``page`` with every table between ``<!-- table: NAME -->`` and ``<!-- end -->`` made anew."""
-    tables = tables_of(report)
-    return _TABLE.sub(lambda found: f"{found[1]}{tables[found[2]]}\n{found[3]}", page)
+    return filled(page, tables_of(report))
 
 
 def tables_of(report: dict[str, Any]) -> dict[str, str]:

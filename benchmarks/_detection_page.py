@@ -1,0 +1,162 @@
+"""The tables of docs/detection.md, made from benchmarks/results/detection.json."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks._detection_cells import KNOWN, NEW_ATTACK, NEW_VEHICLE, SETS
+from benchmarks._pages import filled
+from credit_like.evaluation import CONTROLS
+
+_NAMES = {"gat": "GAT", "dgi_ocgin": "DGI-OCGIN", "rl_fusion": "RL fusion"}
+
+
+def with_tables(page: str, report: dict[str, Any]) -> str:
+    """``page`` with its tables made anew from ``report``."""
+    return filled(page, tables_of(report))
+
+
+def tables_of(report: dict[str, Any]) -> dict[str, str]:
+    """The tables by name, in Markdown."""
+    known, attacks, vehicles = (_of(report, setting) for setting in (KNOWN, NEW_ATTACK, NEW_VEHICLE))
+    return {
+        "run": _run(report),
+        "verdict": _verdicts(report),
+        "known_auroc": _table(report, known, "auroc"),
+        "known_f1": _table(report, known, "f1"),
+        "families": _families(report, known),
+        "attacks": _table(report, attacks, "auroc"),
+        "attacks_f1": _table(report, attacks, "f1"),
+        "vehicles": _table(report, vehicles, "auroc"),
+        "vehicles_f1": _table(report, vehicles, "f1"),
+        "averages": _averages(report),
+        "refused": _refused(report),
+    }
+
+
+def best_of(division: dict[str, Any]) -> tuple[str, float, str, float] | None:
+    """(best model, its AUROC, best control, its AUROC); None where one side has no defined figure."""
+    models = {name: part["auroc"]["mean"] for name, part in division["models"].items() if part["auroc"]}
+    controls = {name: part["auroc"] for name, part in division["controls"].items() if part["auroc"] is not None}
+    if not models or not controls:
+        return None
+    model, control = max(models, key=lambda x: models[x]), max(controls, key=lambda x: controls[x])
+    return model, models[model], control, controls[control]
+
+
+def _of(report: dict[str, Any], setting: str) -> list[dict[str, Any]]:
+    return [division for division in report["divisions"] if division["setting"] == setting]
+
+
+def _run(report: dict[str, Any]) -> str:
+    machine = report["machine"]
+    changed = f", with {', '.join(f'`{x}`' for x in report['overrides'])}" if report["overrides"] else ""
+    return (
+        f"Seeds: {report['seeds']}. Models: {', '.join(_NAMES[x] for x in report['models'])}{changed}. "
+        f"{machine['cores']} cores ({machine['processor']})."
+    )
+
+
+def _verdicts(report: dict[str, Any]) -> str:
+    """Where a control wins, in words, one line a question."""
+    lines = []
+    for setting in (KNOWN, NEW_ATTACK, NEW_VEHICLE):
+        divisions = _of(report, setting)
+        judged = [(division, best) for division in divisions if (best := best_of(division))]
+        lost = [
+            f"{_what(division)} ({control} {other:.4f}, best model {_NAMES[model]} {own:.4f})"
+            for division, (model, own, control, other) in judged
+            if other >= own
+        ]
+        if not judged:
+            lines.append(f"- **{setting}**: not run.")
+        elif lost:
+            lines.append(
+                f"- **{setting}**: a control wins or draws in {len(lost)} of {len(judged)}: {'; '.join(lost)}."
+            )
+        else:
+            lines.append(f"- **{setting}**: a model wins in all {len(judged)}.")
+    return "\n".join(lines)
+
+
+def _table(report: dict[str, Any], divisions: Sequence[dict[str, Any]], figure: str) -> str:
+    """A row a division, a column a model and a control; the best mean of a row is bold."""
+    if not divisions:
+        return "Not run."
+    models, controls = report["models"], [x for x in CONTROLS if any(x in d["controls"] for d in divisions)]
+    rows = []
+    for division in divisions:
+        cells = {name: (division["models"].get(name) or {}).get(figure) for name in models}
+        cells |= {name: _single(division["controls"].get(name), figure) for name in controls}
+        means = [cell["mean"] for cell in cells.values() if cell]
+        rows.append(
+            [_what(division), _found(division), *(_cell(cell, max(means, default=0)) for cell in cells.values())]
+        )
+    return _markdown(["", "attacks found", *(_NAMES[x] for x in models), *controls], rows)
+
+
+def _families(report: dict[str, Any], divisions: Sequence[dict[str, Any]]) -> str:
+    """AUROC of each attack family of each set, by model."""
+    rows = []
+    for division in divisions:
+        kinds = sorted({kind for part in division["models"].values() for kind in part["families"]})
+        for kind in kinds:
+            cells = [(division["models"].get(x) or {"families": {}})["families"].get(kind) for x in report["models"]]
+            means = [cell["mean"] for cell in cells if cell]
+            shown = [_cell(cell, max(means, default=0)) for cell in cells]
+            rows.append([_what(division), kind.replace("_", " "), *shown])
+    return _markdown(["", "attack", *(_NAMES[x] for x in report["models"])], rows) if rows else "Not run."
+
+
+def _averages(report: dict[str, Any]) -> str:
+    """Averaged weights beside raw ones, for each model that averages."""
+    rows = [
+        [
+            f"{division['setting']}: {_what(division)}",
+            _NAMES[name],
+            _cell(part["auroc"]),
+            _cell(part["raw_weights_auroc"]),
+        ]
+        for division in report["divisions"]
+        for name, part in division["models"].items()
+        if part["raw_weights_auroc"]
+    ]
+    return _markdown(["", "model", "averaged", "raw"], rows) if rows else "No model averages its weights."
+
+
+def _refused(report: dict[str, Any]) -> str:
+    lines = [
+        f"- {division['setting']}: {_what(division)}, {_NAMES[name]}: {why}"
+        for division in report["divisions"]
+        for name, why in division["refused"].items()
+    ]
+    return "\n".join(lines) or "None."
+
+
+def _what(division: dict[str, Any]) -> str:
+    if division["setting"] == NEW_VEHICLE:
+        return SETS[division["held_out"]]
+    held = f", {division['held_out'].replace('_', ' ')}" if division["held_out"] else ""
+    return SETS[division["sets"][0]] + held
+
+
+def _found(division: dict[str, Any]) -> str:
+    counts = [f"{part['events_found']['mean']:.3g}" for part in division["models"].values() if part["events_found"]]
+    return f"{' / '.join(counts)} of {division['events']}"
+
+
+def _single(control: dict[str, Any] | None, figure: str) -> dict[str, float] | None:
+    return None if control is None or control[figure] is None else {"mean": control[figure], "std": 0.0}
+
+
+def _cell(value: dict[str, float] | None, best: float = 2.0) -> str:
+    if value is None:
+        return "-"
+    text = f"{value['mean']:.4f}" + (f" +- {value['std']:.4f}" if value["std"] else "")
+    return f"**{text}**" if value["mean"] >= best else text
+
+
+def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
