@@ -16,6 +16,8 @@ VERBS = {
     "predict": "a trained detector and new logs -> scores",
     "report": "a run folder -> one self-contained HTML report",
     "demo": "all of the above in minutes, on simulated or on your own logs",
+    "inspect": "a log -> what is in it, and what is wrong with it",
+    "ingest": "logs -> one Parquet file, which is read like them, only faster",
     "simulate": "a simulated drive -> a log",
     "inject": "a log -> the same log with an attack in it",
     "config": "list, show and check configurations",
