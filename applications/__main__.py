@@ -17,6 +17,8 @@ VERBS = {
     "report": "a run folder -> one self-contained HTML report",
     "compare": "finished runs -> side by side, with what chance explains",
     "demo": "all of the above in minutes, on simulated or on your own logs",
+    "inspect": "a log -> what is in it, and what is wrong with it",
+    "ingest": "logs -> one Parquet file, which is read like them, only faster",
     "simulate": "a simulated drive -> a log",
     "inject": "a log -> the same log with an attack in it",
     "config": "list, show and check configurations",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from applications._job import DataSettings
-from credit_like.can import Capture, read_dataset
+from applications._logs import print_notes
+from credit_like.can import Capture, ReadSettings, read_dataset
 from credit_like.config import UserError
 from credit_like.graphs import (
     FeatureScaler,
@@ -66,23 +66,12 @@ def load_data(settings: DataSettings) -> Data:
         raise UserError(
             f"data.path {settings.path} is not there; name your logs: `credit-like train gat data.path=FOLDER`"
         )
-    dataset = read_dataset(settings.path)
+    dataset = read_dataset(settings.path, **settings.model_dump(include=set(ReadSettings.model_fields)))
     print_notes(dataset.notes)
     captures = settle_labels(dataset.captures, settings.split)
     plan = plan_splits(captures, settings.split, settings.window.window)
     store = GraphStore.build(settings.store / _store_name(settings), captures, plan, settings.window)
     return Data(captures, dataset.duplicates, plan, store)
-
-
-def print_notes(notes: Sequence[str]) -> None:
-    """What the reader says of the files, those that are no logs in one line."""
-    signs = ("no log of a known format", "metadata of the logs")
-    others = [note.split(":")[0] for note in notes if any(sign in note for sign in signs)]
-    for note in notes:
-        if note.split(":")[0] not in others:
-            print(f"note: {note}")
-    if others:
-        print(f"note: not logs: {', '.join(others)}")
 
 
 def learning_windows(data: Data, *, benign_only: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -132,11 +121,12 @@ def require_valid(certificate: dict[str, Any]) -> None:
 
 
 def _store_name(settings: DataSettings) -> str:
-    """One folder for each combination of logs, window and split, so that jobs do not overwrite one another's stores."""
+    """One folder for each combination of logs, how they are read, window and split: jobs keep out of each other's."""
     parts = [
         str(settings.path.resolve()),
         settings.window.model_dump(mode="json"),
         settings.split.model_dump(mode="json"),
+        settings.model_dump(mode="json", include=set(ReadSettings.model_fields)),
     ]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return f"{settings.path.resolve().name}-{digest[:12]}"

@@ -10,6 +10,7 @@ from pydantic import Field, create_model
 from torch import nn
 
 from applications._registry import JobTrainer, imported_trainer, registered_trainer
+from credit_like.can import ReadSettings
 from credit_like.config import (
     ConfigError,
     ExpandedPath,
@@ -21,10 +22,13 @@ from credit_like.evaluation import EvaluationSettings
 from credit_like.graphs import ScalerSettings, SplitSettings, WindowSettings
 
 
-class DataSettings(Settings):
-    """Which logs, and how they become graphs."""
-
+class _LogSettings(Settings):
     path: ExpandedPath = Field(description="a log, or a folder of logs in any known format and layout")
+
+
+class DataSettings(ReadSettings, _LogSettings):
+    """Which logs, how they are read, and how they become graphs."""
+
     store: ExpandedPath = Field(Path(".cache/stores"), description="folder of the graph stores; rebuilt where missing")
     window: WindowSettings = WindowSettings()
     split: SplitSettings = SplitSettings()

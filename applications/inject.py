@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from applications._cli import parser, run
 from applications._new_log import add_new_log, describe, new_log_format
+from applications._reading import add_reading, reading_of
 
 if TYPE_CHECKING:
     from credit_like.can import AttackSpec, Capture
@@ -45,7 +46,7 @@ def main(argv: list[str]) -> None:
     made.add_argument("--lag", type=float, metavar="S", help="replay: how much earlier the frames were recorded")
     made.add_argument("--bus", type=int, metavar="N", help="the bus that is attacked (default 0)")
     made.add_argument("--bitrate", type=int, metavar="N", help="bit/s of that bus (default 500000, or the vehicle's)")
-    made.add_argument("--read-as", metavar="NAME", help="the format of LOG, instead of recognising it")
+    add_reading(made, "--read-as")
     add_new_log(made)
     options = made.parse_args(argv)
 
@@ -112,7 +113,7 @@ def _read(options: argparse.Namespace) -> Capture:
     from credit_like.can.write_log import with_labels_beside
     from credit_like.config import UserError
 
-    captures = read_log(options.log, options.read_as)
+    captures = read_log(options.log, **reading_of(options).model_dump())
     if len(captures) > 1:
         names = ", ".join(capture.name for capture in captures)
         raise UserError(f"{options.log} holds {len(captures)} captures ({names}); put each into a log of its own")

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from applications._cli import parser, run
+from applications._logs import print_notes
+from applications._reading import add_reading, reading_of
 from applications._run import open_run, read_metrics
 from applications._scoring import restored_trainer, scores_frame, window_scores
-from credit_like.can import Capture, read_dataset
+from credit_like.can import Capture, ReadSettings, read_dataset
 from credit_like.config import ConfigError, UserError
 from credit_like.config.files import replacing
 from credit_like.evaluation import AlarmRule, window_set
@@ -38,14 +40,17 @@ def main(argv: list[str]) -> None:
     made.add_argument("log", metavar="LOG", type=Path, help="a log, or a folder of logs")
     made.add_argument("-o", "--output", metavar="FILE", type=Path, required=True, help="alarms.csv or alarms.parquet")
     made.add_argument("--trainer", metavar="module:Class", help="as given to train")
+    add_reading(made)
     options = made.parse_args(argv)
-    table = predict_log(options.run, options.log, options.output, options.trainer)
+    table = predict_log(options.run, options.log, options.output, options.trainer, reading_of(options))
     for name, part in sorted(table.group_by("capture"), key=lambda group: str(group[0][0])):
         print(f"{name[0]}: {part.height:,} windows, {int(part['alarm'].sum()):,} alarms")
     print(f"{table.height:,} windows, {int(table['alarm'].sum()):,} alarms -> {options.output}")
 
 
-def predict_log(folder: Path, log: Path, output: Path, trainer: str | None = None) -> pl.DataFrame:
+def predict_log(
+    folder: Path, log: Path, output: Path, trainer: str | None = None, reading: ReadSettings | None = None
+) -> pl.DataFrame:
     """Score ``log`` with the run in ``folder``, write the table to ``output`` and return it.
 
     Labels, where the log has them, are not read. Frames of an incomplete last window are not scored. Raises
@@ -56,7 +61,9 @@ def predict_log(folder: Path, log: Path, output: Path, trainer: str | None = Non
         raise ConfigError(f"--output must end in .csv or .parquet; got {output}")
     run = open_run(folder, trainer)
     rule = AlarmRule.of(read_metrics(run.folder))
-    captures = read_dataset(log).captures
+    dataset = read_dataset(log, **(reading or ReadSettings()).model_dump())
+    print_notes(dataset.notes)
+    captures = dataset.captures
     window, longest = run.job.data.window.window, max(len(capture.frames) for capture in captures)
     if longest < window:
         raise UserError(

@@ -7,12 +7,15 @@ from credit_like.can.dataset import Dataset, read_dataset
 from credit_like.can.errors import LogError, UnknownFormatError
 from credit_like.can.families import FAMILIES, attack_family
 from credit_like.can.frames import COLUMNS, ERROR, EXTENDED, FD, REMOTE, FrameTable
+from credit_like.can.ingestion import Ingested, ingest
 from credit_like.can.injector import inject
 from credit_like.can.intervals import intervals_from_labels
+from credit_like.can.log_scan import CaptureFacts, LogScan
 from credit_like.can.logger import LOGGERS, Logger, record
 from credit_like.can.read import read_log
 from credit_like.can.readers import READERS, Reader
-from credit_like.can.scan import CaptureFacts, LogScan, open_log
+from credit_like.can.reading import ReadSettings
+from credit_like.can.scan import open_log
 from credit_like.can.simulated_dataset import write_simulated_dataset
 from credit_like.can.simulator import simulate
 from credit_like.can.vehicles import VEHICLES
@@ -38,15 +41,18 @@ __all__ = [
     "Dataset",
     "Defect",
     "FrameTable",
+    "Ingested",
     "LogError",
     "LogScan",
     "Logger",
+    "ReadSettings",
     "Reader",
     "SourceFile",
     "UnknownFormatError",
     "attack_family",
     "bus_load",
     "frame_bits",
+    "ingest",
     "inject",
     "intervals_from_labels",
     "open_log",

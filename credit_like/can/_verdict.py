@@ -27,7 +27,7 @@ def refuse(label: str, reader: Reader, reason: str, findings: Findings, max_bad_
         raise LogError(
             f"{label}: {count} of {findings.lines} {units} ({count / findings.lines:.3%}) are no frames of {title} "
             f"({reader.shape}), more than {max_bad_lines:.3%}. {first}. Mend the {units}, name the format if it is "
-            "another, or allow more (max_bad_lines)"
+            "another, or allow more with --max-bad-lines or data.max_bad_lines"
         )
     if findings.rows == 0:
         short = f"; {findings.short}" if findings.short else ""

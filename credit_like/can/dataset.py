@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
-from credit_like.can.captures import Capture
+from credit_like.can.captures import Capture, SourceFile
 from credit_like.can.errors import LogError, UnknownFormatError
 from credit_like.can.metadata import is_metadata
 from credit_like.can.read import read_log
@@ -34,30 +35,38 @@ class Dataset:
     root: str
 
 
-def read_dataset(path: str | Path, progress: bool = True, max_bad_lines: float = 0.001) -> Dataset:
+def read_dataset(
+    path: str | Path,
+    progress: bool = True,
+    max_bad_lines: float = 0.001,
+    format: str | None = None,
+    assume_rate: float | None = None,
+) -> Dataset:
     """All logs in ``path``, recursively; the layouts of DAGA, HCRL, can-train-and-test and ROAD, or loose logs.
 
     A capture is named by its file's path from ``path`` (by the file name where ``path`` is a file). Files that are no
-    logs are noted and left out; hidden ones are not looked at. Links to folders are not followed.
+    logs are noted and left out; hidden ones are not looked at. Links to folders are not followed. The other arguments
+    are those of ``read_log``, for every log; with a ``format`` every file but metadata is taken for such a log.
 
     Raises:
         LogError: ``path`` is missing, or holds no log; a log in it cannot be read (see :func:`read_log`): nothing is
             left out silently, so mend or remove it.
     """
     root = Path(path)
+    read = partial(read_log, format=format, max_bad_lines=max_bad_lines, assume_rate=assume_rate)
     if not root.is_dir():
-        captures = tuple(read_log(root, max_bad_lines=max_bad_lines))
-        return Dataset(captures, (), tuple(_defect_notes(captures)), str(path))
-    files = list(_files(root))
+        captures = tuple(read(root))
+        return Dataset(captures, (), tuple(defect_notes([capture.source for capture in captures])), str(path))
+    files = log_files(root)
     notes: list[str] = []
     duplicates: list[tuple[str, str]] = []
     found: list[Capture] = []
     kept: dict[str, str] = {}
-    for name, outcome in zip(files, _read_all(root, files, progress, max_bad_lines), strict=True):
+    for name, outcome in zip(files, _read_all(root, files, progress, read), strict=True):
         if isinstance(outcome, UnknownFormatError):
             notes.append(f"{name}: {outcome.why}")
             continue
-        notes += _defect_notes(outcome)
+        notes += defect_notes([capture.source for capture in outcome])
         for digest in dict.fromkeys(capture.source.sha256 for capture in outcome):
             own = [capture for capture in outcome if capture.source.sha256 == digest]
             if digest in kept:
@@ -74,13 +83,15 @@ def read_dataset(path: str | Path, progress: bool = True, max_bad_lines: float =
     return Dataset(tuple(found), tuple(duplicates), tuple(notes), str(path))
 
 
-def _files(root: Path) -> Iterator[str]:
-    """Paths from ``root``, with ``/`` between folders, in an order that does not depend on the file system."""
+def log_files(root: Path) -> list[str]:
+    """All files of a folder but hidden ones: paths from ``root``, with ``/`` between folders, in an order that does not
+    depend on the file system. Raises LogError for a folder that cannot be listed.
+    """
     names = []
     for folder, subfolders, files in os.walk(root, onerror=_refuse_folder):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         names += [(Path(folder) / name).relative_to(root).as_posix() for name in files if not name.startswith(".")]
-    return iter(sorted(names))
+    return sorted(names)
 
 
 def _refuse_folder(error: OSError) -> None:
@@ -88,13 +99,13 @@ def _refuse_folder(error: OSError) -> None:
 
 
 def _read_all(
-    root: Path, names: list[str], progress: bool, max_bad_lines: float
+    root: Path, names: list[str], progress: bool, reader: Callable[..., list[Capture]]
 ) -> Iterator[list[Capture] | UnknownFormatError]:
     def read(name: str) -> list[Capture] | UnknownFormatError:
         if is_metadata(root / name):
             return UnknownFormatError(name, "metadata of the logs beside it", "")
         try:
-            return read_log(root / name, max_bad_lines=max_bad_lines, name=name)
+            return reader(root / name, name=name)
         except UnknownFormatError as error:
             return error
 
@@ -119,10 +130,9 @@ def _read_all(
             raise
 
 
-def _defect_notes(captures: list[Capture] | tuple[Capture, ...]) -> Iterator[str]:
+def defect_notes(sources: Iterable[SourceFile]) -> Iterator[str]:
     """One line a defect for the first of each log, and how many more there are."""
-    sources = dict.fromkeys(capture.source for capture in captures)
-    for source in sources:
+    for source in dict.fromkeys(sources):
         shown = source.defects[:5]
         for defect in shown:
             where = f":{defect.line}" if defect.line else ""

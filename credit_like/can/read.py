@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from credit_like.can.captures import Capture
-from credit_like.can.frames import COLUMNS, FrameTable
-from credit_like.can.scan import BLOCK_BYTES, LogScan, open_log
+from credit_like.can.frames import COLUMNS, FD, FrameTable
+from credit_like.can.log_scan import BLOCK_BYTES, LogScan
+from credit_like.can.scan import open_log
 
 
 def read_log(
@@ -73,6 +74,10 @@ class _Columns:
     def table(self, bus_ranks: NDArray[np.uint8]) -> FrameTable:
         columns: dict[str, Any] = {name: _joined(self._parts.pop(name)) for name in COLUMNS}
         columns["bus"] = bus_ranks[columns["bus"]]
+        if (
+            columns["payload"].shape[1] > 8 and not (columns["flags"] & FD).any()
+        ):  # the FD frames were another capture's
+            columns["payload"] = np.ascontiguousarray(columns["payload"][:, :8])
         return FrameTable(**columns, attack_names=tuple(self._attack_names))
 
 

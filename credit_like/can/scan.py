@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -13,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from credit_like.can._verdict import defects, refuse
-from credit_like.can.captures import AttackInterval, Capture, Defect, SourceFile
+from credit_like.can.captures import AttackInterval, Defect, SourceFile
 from credit_like.can.errors import LogError, UnknownFormatError
 from credit_like.can.frames import FrameTable
 from credit_like.can.intervals import AttackRuns, families_by_interval
+from credit_like.can.log_scan import BLOCK_BYTES, CaptureFacts, LogScan
 from credit_like.can.metadata import Declared, declared_for
+from credit_like.can.parquet_scan import ParquetScan
 from credit_like.can.readers import READERS, Reader, RecordReader, TextReader
 from credit_like.can.readers._base import DamagedFile, MissingExtra
 from credit_like.can.readers._blocks import Block, rows_of_records, rows_of_text
@@ -25,55 +26,8 @@ from credit_like.can.readers._findings import LISTED, Findings
 from credit_like.can.readers._recognise import HEAD_BYTES, recognise
 from credit_like.can.readers._rows import Rows
 from credit_like.can.readers._stream import LogText, texts_in
+from credit_like.can.readers.parquet import ParquetReader
 from credit_like.config import closest
-
-#: Text is unpacked and parsed in blocks of this size: large enough that the cost of a block does not matter.
-BLOCK_BYTES = 8 << 20
-
-
-@dataclass(frozen=True)
-class CaptureFacts:
-    """A :class:`Capture` but for its frames, of which it has ``frames``."""
-
-    name: str
-    frames: int
-    source: SourceFile
-    vehicle: str = ""
-    intervals: tuple[AttackInterval, ...] = ()
-
-    def with_frames(self, frames: FrameTable) -> Capture:
-        """The capture."""
-        return Capture(
-            self.name, replace(frames, capture_names=(self.name,)), self.source, self.vehicle, self.intervals
-        )
-
-
-class LogScan(ABC):
-    """One log, not yet read. ``frames()`` reads it; after its last block the rest is known.
-
-    ``label`` is how messages call it, ``format`` the name of its reader, ``reason`` why that was chosen.
-    """
-
-    label: str
-    format: str
-    reason: str
-
-    @abstractmethod
-    def frames(self) -> Iterator[FrameTable]:
-        """The frames in blocks, each of one capture, whose name is the only one in ``capture_names``.
-
-        ``bus`` has numbers that ``bus_ranks`` turns into final ones, since interfaces can appear late.
-
-        Raises LogError, after the last block where it depends on the whole log; what came before is void then.
-        """
-
-    @abstractmethod
-    def captures(self) -> list[CaptureFacts]:
-        """What there is to say of each capture, in their order; of use after the last block only."""
-
-    @abstractmethod
-    def bus_ranks(self) -> NDArray[np.uint8]:
-        """uint8[256]: the number of each bus in the order of the names (or numbers) of those that were met."""
 
 
 def open_log(
@@ -98,12 +52,15 @@ def open_log(
     path = Path(path)
     texts = texts_in(path)
     declared = declared_for(path) if len(texts) == 1 else None
-    scans: list[ReaderScan] = []
+    scans: list[LogScan] = []
     left_out: list[Defect] = []
     for text in texts:
         own_name = (name or path.name) + (f"/{text.member}" if len(texts) > 1 else "")
         try:
             reader, reason = _recognised(text, format, declared, block_bytes)
+            if issubclass(reader, ParquetReader):
+                scans.append(ParquetScan(text, reason, own_name))
+                continue
         except UnknownFormatError as error:
             if len(texts) == 1:
                 raise
@@ -113,7 +70,7 @@ def open_log(
     if not scans:
         raise UnknownFormatError(str(path), f"none of the {len(texts)} files in the zip is a log", left_out[0].reason)
     scans[0].left_out = tuple(left_out)
-    return list(scans)
+    return scans
 
 
 def _recognised(
@@ -154,7 +111,6 @@ class ReaderScan(LogScan):
         block_bytes: int,
     ) -> None:
         self.label, self.format, self.reason = text.label, reader.name, reason
-        self.left_out: tuple[Defect, ...] = ()
         self._text, self._class, self._name, self._declared = text, reader, name, declared
         self._max_bad_lines, self._assume_rate, self._block_bytes = max_bad_lines, assume_rate, block_bytes
         self._begin()
@@ -195,7 +151,7 @@ class ReaderScan(LogScan):
         if self._rate is None and findings.rows > 1 and not findings.restarts and first == last:
             raise LogError(
                 f"{self.label}: has no clock, every frame has the time {first:g}; say how many frames a second to "
-                "assume (assume_rate)"
+                "assume with --assume-rate or data.assume_rate"
             )
 
     def _blocks(self, reader: Reader, findings: Findings) -> Generator[Block, None, None]:

@@ -194,6 +194,18 @@ def test_training_without_attacks_is_refused(logs: Path, job: list[str], tmp_pat
     assert "the train split holds no attack window to learn from" in capsys.readouterr().err
 
 
+def test_a_configuration_says_how_logs_are_read(job: list[str], tmp_path: Path, capsys: Output) -> None:
+    log = tmp_path / "still.log"
+    log.write_text("(5.000000) can0 123#00\n" * 3000 + "what\n" * 10)
+    changes = [f"data.path={log}", "data.split.unlabelled=benign"]
+    assert main(["prepare", *job, *changes]) == 1
+    assert "allow more with --max-bad-lines or data.max_bad_lines" in capsys.readouterr().err
+    assert main(["prepare", *job, *changes, "data.max_bad_lines=0.01", "data.assume_rate=100"]) == 0
+    assert "the log has no clock; 100 frames a second are assumed" in capsys.readouterr().out
+    assert main(["prepare", *job, *changes, "data.format=cadump"]) == 2
+    assert "data.format: no reader is named 'cadump' (did you mean 'candump'?)" in capsys.readouterr().err
+
+
 def test_prepare_shows_the_splits_and_certifies_them(job: list[str], capsys: Output) -> None:
     assert main(["prepare", *job]) == 0
     output = capsys.readouterr().out

@@ -91,6 +91,15 @@ class TestFolder:
         reason = "the payload is not whole bytes of two hexadecimal digits each"
         assert f"{folder / 'test_01' / 'fuzzing-1.csv'}:52: {reason}" in notes
 
+    def test_how_to_read_holds_for_every_log(self, tmp_path: Path) -> None:
+        for name in ("a.log", "b.log"):
+            (tmp_path / name).write_text("what is this\n" * 60 + f"(5.000000) can0 12{name[0]}#00\n" * 40)
+        with pytest.raises(LogError, match="no log in this folder"):
+            read_dataset(tmp_path, progress=False)
+        dataset = read_dataset(tmp_path, progress=False, format="candump", max_bad_lines=0.6, assume_rate=10)
+        assert [capture.source.format for capture in dataset.captures] == ["candump"] * 2
+        assert [capture.frames.t[-1] for capture in dataset.captures] == [3.9, 3.9]
+
     def test_a_damaged_log_is_refused_and_not_left_out(self, folder: Path) -> None:
         packed = folder / "test_01" / "copy.csv.gz"
         packed.write_bytes(packed.read_bytes()[:-4])

@@ -79,7 +79,7 @@ class TestClock:
 
     def test_a_clock_that_stands_still_needs_a_rate(self, tmp_path: Path) -> None:
         path = log(tmp_path, "(0.000000) can0 123#00\n" * 5)
-        with pytest.raises(LogError, match=r"has no clock, .* \(assume_rate\)"):
+        with pytest.raises(LogError, match=r"has no clock, .* with --assume-rate or data.assume_rate"):
             read_log(path)
         (capture,) = read_log(path, assume_rate=100)
         assert capture.frames.t.tolist() == [0, 0.01, 0.02, 0.03, 0.04]
@@ -102,7 +102,7 @@ class TestBadLines:
         assert message.startswith(f"{tmp_path / 'drive.log'}: 7 of 307 lines (2.280%) are no frames of candump -L")
         assert "line 301: a field is missing or is not separated as this format does it: 'oops'" in message
         assert message.count("line 30") == 5
-        assert message.endswith("or allow more (max_bad_lines)")
+        assert message.endswith("or allow more with --max-bad-lines or data.max_bad_lines")
         assert len(read_log(log(tmp_path, content), max_bad_lines=0.03)[0].frames) == 300
 
 

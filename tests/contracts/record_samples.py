@@ -1,4 +1,4 @@
-"""Binary logs made by python-can's writers, and what its readers say of them."""
+"""Binary logs made by python-can's writers."""
 
 from __future__ import annotations
 
@@ -31,14 +31,3 @@ SAMPLES: dict[str, tuple[str, Callable[[Path, int], None], tuple[int, ...]]] = {
     "blf": (".blf", write_blf, (0, -1)),
     "mf4": (".mf4", write_mf4, (0, 1, 2)),
 }
-
-
-def said_by_python_can(path: Path, count: int) -> list[can.Message]:
-    """The first ``count`` messages; more would not help, and its readers do not end on every damaged file."""
-    said = []
-    with can.LogReader(path) as reader:
-        for message in reader:
-            said.append(message)
-            if len(said) == count:
-                break
-    return said

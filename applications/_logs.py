@@ -1,0 +1,59 @@
+"""The logs that a command line names: files, and the files of folders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from credit_like.can import LogScan, ReadSettings
+
+
+def open_logs(paths: Sequence[Path], reading: ReadSettings) -> tuple[dict[str, LogScan], list[str]]:
+    """The logs in files and folders by name, not yet read; and which files of the folders are none, and why.
+
+    A log is named by its path from the deepest folder that holds all, a single one by its file name; those of a zip by
+    their names in it, too. Raises LogError for a file that is no log and was named as one, a folder without logs, and
+    whatever cannot be opened.
+    """
+    from credit_like.can import LogError, UnknownFormatError, open_log
+    from credit_like.can.dataset import log_files
+    from credit_like.can.metadata import is_metadata
+
+    files = dict.fromkeys(
+        file for path in paths for file in ([path / name for name in log_files(path)] if path.is_dir() else [path])
+    )
+    parents = {os.path.abspath(path if path.is_dir() else path.parent) for path in paths}
+    root = Path(os.path.commonpath(parents))
+    logs: dict[str, LogScan] = {}
+    notes: list[str] = []
+    for file in files:
+        name = Path(os.path.abspath(file)).relative_to(root).as_posix()
+        if is_metadata(file) and file not in paths:
+            notes.append(f"{name}: metadata of the logs beside it")
+            continue
+        try:
+            scans = open_log(file, **reading.model_dump(), name=name)
+        except UnknownFormatError as error:
+            if file in paths:
+                raise
+            notes.append(f"{name}: {error.why}")
+            continue
+        logs |= {f"{name}/{Path(scan.label).relative_to(file)}" if len(scans) > 1 else name: scan for scan in scans}
+    if not logs:
+        found = "".join(f"\n  {note}" for note in notes[:5])
+        raise LogError(f"{', '.join(map(str, paths))}: no log in there; give the folder that holds the logs{found}")
+    return logs, notes
+
+
+def print_notes(notes: Sequence[str]) -> None:
+    """What the reader says of the files, those that are no logs in one line."""
+    signs = ("no log of a known format", "metadata of the logs")
+    others = [note.split(":")[0] for note in notes if any(sign in note for sign in signs)]
+    for note in notes:
+        if note.split(":")[0] not in others:
+            print(f"note: {note}")
+    if others:
+        print(f"note: not logs: {', '.join(others)}")

@@ -1,0 +1,41 @@
+"""How a verb reads logs: the options for what their content does not say."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from credit_like.can import ReadSettings
+
+#: Options by the setting that they are for.
+_OPTIONS = {"format": "--format", "max_bad_lines": "--max-bad-lines", "assume_rate": "--assume-rate"}
+
+
+def add_reading(made: argparse.ArgumentParser, format_option: str = "--format") -> None:
+    """Give a verb ``--format NAME`` (or as ``format_option`` calls it), ``--max-bad-lines``, ``--assume-rate``."""
+    made.add_argument(
+        format_option, dest="read_as", metavar="NAME", help="read the log as this format (docs/formats.md names them)"
+    )
+    made.add_argument(
+        "--max-bad-lines",
+        type=float,
+        metavar="SHARE",
+        help="read a log in which up to this share of the lines, 0 to 1, are no frames (default 0.001)",
+    )
+    made.add_argument("--assume-rate", type=float, metavar="N", help="frames a second, for a log without a clock")
+
+
+def reading_of(options: argparse.Namespace) -> ReadSettings:
+    """The parsed options. Raises ConfigError, which names the option."""
+    from pydantic import ValidationError
+
+    from credit_like.can import ReadSettings
+    from credit_like.config import ConfigError
+
+    given = {"format": options.read_as, "max_bad_lines": options.max_bad_lines, "assume_rate": options.assume_rate}
+    try:
+        return ReadSettings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        problems = [f"{_OPTIONS[str(p['loc'][0])]}: {p['msg']}; got {p['input']!r}" for p in error.errors()]
+        raise ConfigError("\n".join(problems)) from None
