@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trainers.gat import GATTrainer
     from trainers.module import ModuleTrainer, TrainerConfig
+    from trainers.rl_fusion import RLFusionTrainer
     from trainers.step import StepTrainer
 
-__all__ = ["GATTrainer", "ModuleTrainer", "StepTrainer", "TrainerConfig"]
+__all__ = ["GATTrainer", "ModuleTrainer", "RLFusionTrainer", "StepTrainer", "TrainerConfig"]
 
 _HOMES = {
     "GATTrainer": "trainers.gat",
     "ModuleTrainer": "trainers.module",
+    "RLFusionTrainer": "trainers.rl_fusion",
     "StepTrainer": "trainers.step",
     "TrainerConfig": "trainers.module",
 }

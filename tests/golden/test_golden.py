@@ -1,4 +1,4 @@
-"""The loss curves of four fixed runs are those that were written down: `python -m tests.golden.runs` rewrites them."""
+"""The loss curves of five fixed runs are those that were written down: `python -m tests.golden.runs` rewrites them."""
 
 from __future__ import annotations
 
