@@ -12,7 +12,7 @@ import numpy as np
 from credit_like.graphs._hold_out import HoldOut
 from credit_like.graphs._traffic import BENIGN, Traffic, tally
 from credit_like.graphs.groups import Group
-from credit_like.graphs.plan import TEST, TRAIN, VALIDATION, Segment
+from credit_like.graphs.plan import TEST, TRAIN, Segment
 
 #: Windows of a kind that a split needs before its figures mean something; with fewer, another layout is tried.
 ENOUGH_WINDOWS = 5
@@ -66,8 +66,8 @@ def lay_out(
 ) -> Layout | None:
     """Cut a group into the fewest blocks that bring every attack family to every split that may see it.
 
-    Contiguous blocks (train, validation, test) are tried first, then interleaved ones. When no layout brings every
-    family everywhere, the one that brings most to train and test is taken and its record says what is lacking.
+    Contiguous blocks (train, fusion, validation, test) are tried first, then interleaved ones. When no layout brings
+    every family everywhere, the one that brings most to train and test is taken and its record says what is lacking.
     The segments are those before hold-outs are applied. None when no layout gives each split a benign window: the group
     is too short for the embargo or the window, or its captures have no clock in common.
     """
@@ -105,7 +105,7 @@ def lay_out(
 def _needs(
     group: Group, traffic: Mapping[str, Traffic], fractions: Mapping[str, float], hold_out: HoldOut
 ) -> tuple[list[Need], list[Need]]:
-    """What training and testing need of this group, and what validation needs."""
+    """What training and testing need of this group, and what the splits between them need."""
     families = sorted({family for name in group.captures for family in traffic[name].families})
     kinds = [BENIGN, *(family for family in families if family not in hold_out.families)]
     first = [
@@ -115,18 +115,19 @@ def _needs(
     ]
     unknown = hold_out.test_name(unknown_attack=True)
     first += [Need(unknown, family, fractions[TEST]) for family in families if family in hold_out.families]
-    return first, [Need(VALIDATION, kind, fractions[VALIDATION]) for kind in kinds]
+    return first, [
+        Need(split, kind, fractions[split]) for split in fractions if split not in (TRAIN, TEST) for kind in kinds
+    ]
 
 
 def _patterns(fractions: Mapping[str, float]) -> Iterator[tuple[str, list[tuple[str, float]]]]:
     """Layouts to try: splits in order of time with the share of the drive that each takes."""
-    order = (TRAIN, VALIDATION, TEST)
-    yield "contiguous", [(split, fractions[split]) for split in order]
+    yield "contiguous", list(fractions.items())
     for blocks in INTERLEAVED:
-        given = dict.fromkeys(order, 0)
+        given = dict.fromkeys(fractions, 0)
         pattern: list[tuple[str, float]] = []
         for block in range(1, blocks + 1):  # the split that lags most behind its fraction takes the next block
-            split = max(order, key=lambda split: fractions[split] * block - given[split])
+            split = max(fractions, key=lambda split: fractions[split] * block - given[split])
             given[split] += 1
             if pattern and pattern[-1][0] == split:
                 pattern[-1] = (split, pattern[-1][1] + 1 / blocks)

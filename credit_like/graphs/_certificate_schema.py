@@ -59,16 +59,16 @@ class Disjointness(Settings):
 
     overlapping_rows: int = Field(description="rows that lie in intervals of two splits")
     smallest_gap: float | None = Field(
-        description="least drive time, in seconds, between training, validation and test within a group, clock "
-        "spreads taken off; null where no group is divided"
+        description="least drive time, in seconds, between training, fusion, validation and test within a group, "
+        "clock spreads taken off; null where no group is divided"
     )
 
 
 class SharedRuns(Settings):
-    """How much of a split's normal traffic training holds too."""
+    """How much of a split's normal traffic is learnt from too: in training, or before validation and test in fusion."""
 
     runs: int
-    in_train: float = Field(ge=0, le=1, description="share of its frame runs that occur in training")
+    in_train: float = Field(ge=0, le=1, description="share of its frame runs that occur there")
     by_capture: dict[str, float] = Field(description="the same for each capture alone")
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from credit_like.can.captures import Capture
 from credit_like.graphs._runs import RUN_LENGTH, runs_of
 from credit_like.graphs.groups import Groups
-from credit_like.graphs.plan import TEST, TRAIN, SplitPlan, is_test
+from credit_like.graphs.plan import FUSION, TEST, TRAIN, SplitPlan, is_test
 from credit_like.graphs.store import GraphStore
 from credit_like.graphs.windows import WindowTable
 
@@ -107,19 +107,26 @@ def smallest_gap(groups: Sequence[Mapping[str, Any]], intervals: Sequence[Mappin
 def run_overlap(
     captures: Sequence[Capture], groups: Groups, intervals: Sequence[Interval], embargo: float
 ) -> dict[str, Any]:
-    """Plain data of ``RunOverlap``: runs of each split that occur in training, and how many do by chance.
+    """Plain data of ``RunOverlap``: runs of each split that occur in what is learnt from, and how many do by chance.
 
+    Learnt from is training, and before validation and test the fusion split, where there is one.
     Chance is measured within training: what the later half of each group's training time repeats of the earlier
     halves, an embargo apart.
     """
     by_capture = {capture.name: run for capture, run in zip(captures, runs_of(captures), strict=True)}
     runs = [by_capture[x["capture"]].inside(x["row_start"], x["row_stop"]) for x in intervals]
-    trained = _distinct([run.hash for run, x in zip(runs, intervals, strict=True) if x["split"] == TRAIN])
+    trained, fused = (
+        _distinct([run.hash for run, x in zip(runs, intervals, strict=True) if x["split"] == split])
+        for split in (TRAIN, FUSION)
+    )
     found: dict[str, dict[str, list[NDArray[np.bool_]]]] = {}
     for interval, run in zip(intervals, runs, strict=True):
         if interval["split"] != TRAIN:
             of_split = found.setdefault(interval["split"], {})
-            of_split.setdefault(interval["capture"], []).append(_among(run.hash, trained))
+            repeated = _among(run.hash, trained)
+            if interval["split"] != FUSION:
+                repeated |= _among(run.hash, fused)
+            of_split.setdefault(interval["capture"], []).append(repeated)
     splits = {
         split: {
             "runs": sum(len(part) for parts in of_split.values() for part in parts),
@@ -142,8 +149,8 @@ def run_overlap(
             middle = np.median(np.concatenate([clock for _, clock in own])) if any(len(h) for h, _ in own) else 0.0
             early += [hashes[clock < middle - embargo / 2] for hashes, clock in own]
             late += [hashes[clock >= middle + embargo / 2] for hashes, clock in own]
-    repeated = _distinct(early)
-    chance = _share([_among(hashes, repeated) for hashes in late])
+    earlier = _distinct(early)
+    chance = _share([_among(hashes, earlier) for hashes in late])
     return {"run_length": RUN_LENGTH, "chance": chance, "splits": splits}
 
 

@@ -36,11 +36,11 @@ class HoldOut:
         return f"{TEST}/{of_vehicle}_vehicle_{'unknown' if unknown_attack else 'known'}_attack"
 
     def apply(self, segments: Iterable[Segment], traffic: Mapping[str, Traffic]) -> list[Segment]:
-        """Keep unknown attacks out of training and validation, and give every test segment to its named test set.
+        """Keep unknown attacks out of all splits but the test sets, and give every test segment to its named test set.
 
-        A training or validation segment of a capture with unknown attacks only is dropped; one of a capture with others
-        too is cut around the unknown ones, embargo on both sides. A test segment that holds both kinds is shared out:
-        each row goes with the attack that is nearest in time.
+        A segment that is not for testing is dropped where its capture has unknown attacks only; one of a capture with
+        others too is cut around the unknown ones, embargo on both sides. A test segment that holds both kinds is shared
+        out: each row goes with the attack that is nearest in time.
         """
         return [part for segment in segments for part in self._parts(segment, traffic[segment.capture])]
 

@@ -24,12 +24,12 @@ from credit_like.graphs._evidence import (
     used_intervals,
 )
 from credit_like.graphs.groups import find_groups
-from credit_like.graphs.plan import TRAIN, VALIDATION, SplitPlan, is_test
+from credit_like.graphs.plan import BEFORE_TEST, FUSION, TRAIN, SplitPlan, is_test
 from credit_like.graphs.scaler import FeatureScaler
 from credit_like.graphs.store import GraphStore
 from credit_like.graphs.vocabulary import Vocabulary
 
-#: A capture of validation or test that repeats more of training's frame runs than this, above three times what chance
+#: A capture of another split that repeats more of training's frame runs than this, above three times what chance
 #: gives, holds recorded traffic of it. Captures of five real cars repeat none by chance (see ``_runs``); a copy, most.
 SHARED_LIMIT = 0.02
 
@@ -149,7 +149,7 @@ def _check_names(content: dict[str, Any]) -> list[str]:
         where = f"rows {interval['row_start']}..{interval['row_stop']} of capture {interval['capture']!r}"
         if not 0 <= interval["row_start"] < interval["row_stop"] <= frames.get(interval["capture"], -1):
             problems.append(f"{where} do not exist")
-        if interval["split"] not in (TRAIN, VALIDATION) and not is_test(interval["split"]):
+        if interval["split"] not in BEFORE_TEST and not is_test(interval["split"]):
             problems.append(f"{where} are in {interval['split']!r}, which is no split")
         if interval["t_start"] > interval["t_stop"]:
             problems.append(f"{where} end before they start")
@@ -186,15 +186,15 @@ def _check_disjointness(content: dict[str, Any]) -> list[str]:
 
 
 def _check_hold_outs(content: dict[str, Any]) -> list[str]:
-    """Training and validation show nothing that was held out."""
+    """Training, fusion and validation show nothing that was held out."""
     settings, problems = content["settings"], []
     if settings["embargo"] != content["embargo"]:
         problems.append(f"the embargo is {content['embargo']:g} s, but the settings ask for {settings['embargo']:g} s")
     vehicle = {file["capture"]: file["vehicle"] for file in content["files"]}
-    trained = {vehicle[x["capture"]] for x in content["intervals"] if not is_test(x["split"])}
-    held_out = sorted(trained & set(settings["hold_out_vehicles"]))
-    problems += [f"vehicle {name!r} is held out, but training or validation shows it" for name in held_out]
-    for split in (TRAIN, VALIDATION):
+    for split in BEFORE_TEST:
+        vehicles = {vehicle[x["capture"]] for x in content["intervals"] if x["split"] == split}
+        held_out = sorted(vehicles & set(settings["hold_out_vehicles"]))
+        problems += [f"vehicle {name!r} is held out, but {split} shows it" for name in held_out]
         counts = content["counts"].get(split, {"families": {}, "overlapping": {}})
         shown = set(counts["families"]) | set(counts["overlapping"])
         held_out = sorted(shown & set(settings["hold_out_attacks"]))
@@ -203,14 +203,16 @@ def _check_hold_outs(content: dict[str, Any]) -> list[str]:
 
 
 def _check_overlap(content: dict[str, Any]) -> list[str]:
-    """Validation and test do not repeat training's recorded traffic."""
+    """No split repeats the recorded traffic of one that is learnt from."""
     overlap = content["run_overlap"]
+    used = {x["split"] for x in content["intervals"]}
     most = SHARED_LIMIT + 3 * overlap["chance"]
-    missing = {x["split"] for x in content["intervals"]} - {TRAIN} - set(overlap["splits"])
+    missing = used - {TRAIN} - set(overlap["splits"])
     problems = [f"it was not measured how much {split} repeats of training" for split in sorted(missing)]
     for split, shared in overlap["splits"].items():
+        learnt = "training or fusion" if FUSION in used - {split} else "training"
         problems += [
-            f"{share:.1%} of the frame runs of {capture!r} in {split} occur in training too; by chance, "
+            f"{share:.1%} of the frame runs of {capture!r} in {split} occur in {learnt} too; by chance, "
             f"{overlap['chance']:.1%} would"
             for capture, share in shared["by_capture"].items()
             if share > most

@@ -18,11 +18,11 @@ from credit_like.graphs._hold_out import HoldOut
 from credit_like.graphs._runs import RUN_LENGTH
 from credit_like.graphs._traffic import BENIGN, Traffic, tally
 from credit_like.graphs.groups import Group, find_groups
-from credit_like.graphs.plan import TEST, TRAIN, VALIDATION, Segment, SplitPlan
+from credit_like.graphs.plan import BEFORE_TEST, FUSION, TEST, TRAIN, VALIDATION, Segment, SplitPlan
 
 
 class SplitSettings(Settings):
-    """How captures are divided into training, validation and test."""
+    """How captures are divided into training, fusion (where one is asked for), validation and test."""
 
     policy: Literal["auto", "groups", "time_blocks"] = Field(
         "auto",
@@ -30,7 +30,13 @@ class SplitSettings(Settings):
         "is cut at the same drive times. auto: groups where that brings every attack family and every vehicle to train "
         "and test, else time_blocks",
     )
-    train: float = Field(0.6, gt=0, lt=1, description="share for training; the three shares sum to 1")
+    train: float = Field(0.6, gt=0, lt=1, description="share for training; the four shares sum to 1")
+    fusion: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share on which detectors are combined: none is trained, chosen or tested on it; 0 for none",
+    )
     validation: float = Field(0.15, gt=0, lt=1, description="share for early stopping and thresholds")
     test: float = Field(0.25, gt=0, lt=1, description="share for the figures that are reported")
     embargo: float = Field(
@@ -52,18 +58,20 @@ class SplitSettings(Settings):
 
     @model_validator(mode="after")
     def _shares_sum_to_one(self) -> Self:
-        total = self.train + self.validation + self.test
+        total = self.train + self.fusion + self.validation + self.test
         if abs(total - 1) > 1e-6:
-            raise ValueError(f"train, validation and test must sum to 1; they sum to {total:g}")
+            raise ValueError(f"train, fusion, validation and test must sum to 1; they sum to {total:g}")
         return self
 
     @property
     def fractions(self) -> dict[str, float]:
-        return {TRAIN: self.train, VALIDATION: self.validation, TEST: self.test}
+        """The share of each split that there is to be, in order of drive time."""
+        shares = {TRAIN: self.train, FUSION: self.fusion, VALIDATION: self.validation, TEST: self.test}
+        return {split: share for split, share in shares.items() if share}
 
 
 def plan_splits(captures: Sequence[Capture], settings: SplitSettings, window: int) -> SplitPlan:
-    """Divide captures into train, validation and test sets so that no recorded frame is in two of them.
+    """Divide captures into train, fusion, validation and test sets so that no recorded frame is in two of them.
 
     Captures that share traffic (``find_groups``) are never divided by file. Policy ``groups`` gives whole groups to
     splits; ``time_blocks`` cuts all captures of a group at the same drive times and leaves an embargo between different
@@ -71,8 +79,8 @@ def plan_splits(captures: Sequence[Capture], settings: SplitSettings, window: in
     of training, segments shorter than ``window`` frames) are counted in ``record["dropped_rows"]``.
 
     The result depends on the captures, the settings and ``window`` only. Raises UserError when captures are unlabelled
-    and ``unlabelled`` is ``refuse``, when a held-out name does not exist, and when training, validation or test would
-    have no benign window, or training or test no attack although there are attacks. Families that miss a split
+    and ``unlabelled`` is ``refuse``, when a held-out name does not exist, and when a split would have
+    no benign window, or training or test no attack although there are attacks. Families that miss a split
     otherwise are named in ``record["notes"]``. Captures without any attack are planned all the same.
     """
     if window < 2:
@@ -181,14 +189,16 @@ def _divide(
 ) -> tuple[str, str, list[Layout]]:
     """The policy, why it was chosen, and a layout for each group."""
     asked = settings.policy
-    if asked == "groups" and len(groups) < 3:
+    needed = len(settings.fractions)
+    number = {3: "three", 4: "four"}[needed]
+    if asked == "groups" and len(groups) < needed:
         raise UserError(
-            f"policy groups needs at least three groups of captures that share no recorded traffic; these captures "
+            f"policy groups needs at least {number} groups of captures that share no recorded traffic; these captures "
             f"make {len(groups)}. Set `policy: time_blocks` (or auto), or add captures of other drives"
         )
     reason = "asked for"
-    if asked == "auto" and len(groups) < 3:
-        reason = f"the captures make {len(groups)} group(s) that share no traffic, and three splits need three"
+    if asked == "auto" and len(groups) < needed:
+        reason = f"the captures make {len(groups)} group(s) that share no traffic, and {number} splits need {number}"
     elif asked != "time_blocks":
         whole_groups, complete = _whole_groups(groups, traffic, settings, window, hold_out)
         if asked == "groups":
@@ -216,11 +226,10 @@ def _whole_groups(
             counts = one.windows(0, len(one), window)
             row[: 1 + len(families)] += [counts[kind] for kind in (BENIGN, *families)]
             row[1 + len(families) + vehicles.index(one.vehicle)] += len(one) // window
-    fractions = list(settings.fractions.values())
+    names, fractions = list(settings.fractions), list(settings.fractions.values())
     splits = assign(windows, fractions, settings.seed)
     layouts = [
-        whole(group, traffic, (TRAIN, VALIDATION, TEST)[split], "a whole group")
-        for group, split in zip(groups, splits, strict=True)
+        whole(group, traffic, names[split], "a whole group") for group, split in zip(groups, splits, strict=True)
     ]
     return layouts, covered(splits, windows, fractions, len(families))
 
@@ -255,8 +264,9 @@ def _check_coverage(
     """Refuse a plan that cannot be used; name in plain words what an acceptable one lacks."""
     test, unknown_test = hold_out.test_name(), hold_out.test_name(unknown_attack=True)
     families = sorted({family for one in traffic.values() for family in one.families} - hold_out.families)
-    there = {split: counts.get(split, Counter()) for split in (TRAIN, VALIDATION, test, unknown_test)}
-    missing = [f"a benign window in {split}" for split in (TRAIN, VALIDATION, test) if not there[split][BENIGN]]
+    expected = [split for split in BEFORE_TEST if split in settings.fractions] + [test]
+    there = {split: counts.get(split, Counter()) for split in (*expected, unknown_test)}
+    missing = [f"a benign window in {split}" for split in expected if not there[split][BENIGN]]
     if families:
         attacked = {split: any(there[split][family] for family in families) for split in (TRAIN, test)}
         missing += [f"an attack window in {split}" for split, found in attacked.items() if not found]
@@ -275,7 +285,7 @@ def _check_coverage(
     notes = [
         f"attack family {family!r} reaches no window of {split}"
         for family in families
-        for split in (TRAIN, VALIDATION, test)
+        for split in expected
         if not there[split][family]
     ]
     return notes if families else ["no attack is known to training: a supervised detector cannot be trained"]

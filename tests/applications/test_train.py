@@ -51,7 +51,7 @@ def test_scores_cover_every_validation_and_test_window(finished: Path) -> None:
     scores = read_scores(finished / "scores.parquet")
     counts = json.loads((finished / "certificate.json").read_text())["counts"]
     counted = dict(scores.frame["split"].value_counts().iter_rows())
-    assert counted == {split: entry["windows"] for split, entry in counts.items() if split != "train"}
+    assert counted == {split: entry["windows"] for split, entry in counts.items() if split not in ("train", "fusion")}
     assert set(scores.controls) == {"id look-up", "timing only", "gradient-boosted trees"}
     assert {interval.family for known in scores.intervals.values() for interval in known} == {
         "dos",
@@ -197,7 +197,7 @@ def test_training_without_attacks_is_refused(logs: Path, job: list[str], tmp_pat
 def test_prepare_shows_the_splits_and_certifies_them(job: list[str], capsys: Output) -> None:
     assert main(["prepare", *job]) == 0
     output = capsys.readouterr().out
-    for split in ("train", "validation", "test"):
+    for split in ("train", "fusion", "validation", "test"):
         assert f"\n  {split}" in output
     path = output.rpartition("certificate: ")[2].strip()
     assert check_certificate(json.loads(Path(path).read_text())) == []

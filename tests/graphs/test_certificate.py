@@ -178,6 +178,27 @@ def test_validation_time_in_training_is_refused(honest: Run, tmp_path: Path) -> 
     assert any("of the frame runs of 'dos' in validation occur in training too; by chance, 0.0%" in p for p in problems)
 
 
+def test_a_fusion_block_is_a_split_of_its_own(honest: Run, tmp_path: Path) -> None:
+    run = make_run(tmp_path, honest.captures, train=0.4, fusion=0.2)
+    issued = run.certificate()
+    assert check_certificate(issued) == []
+    assert issued["counts"]["fusion"]["benign"] > 50
+    assert issued["counts"]["fusion"]["families"]["dos"] > 5
+    assert issued["run_overlap"]["splits"]["fusion"]["in_train"] == 0.0
+    assert 0.5 <= issued["disjointness"]["smallest_gap"] < 0.55
+    assert issued["scaler"]["windows"] < honest.certificate()["scaler"]["windows"]
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_time_of_fusion_in_another_split_is_refused(honest: Run, tmp_path: Path, split: str) -> None:
+    """What the combination learnt from must not be judged on, even where no expert saw it."""
+    plan = plan_splits(honest.captures, SplitSettings(train=0.4, fusion=0.2), WINDOW)
+    segments = [replace(s, split=split) if (s.capture, s.split) == ("gone", "fusion") else s for s in plan.segments]
+    problems = check_certificate(make_run(tmp_path, honest.captures, by_hand(plan, *segments)).certificate())
+    assert any("s of drive time apart" in problem for problem in problems)
+    assert any(f"of the frame runs of 'gone' in {split} occur in training or fusion too" in p for p in problems)
+
+
 def copy_of(original: Capture, frames: FrameTable, sha256: str = "") -> Capture:
     made = capture("copy", frames)
     return replace(made, source=replace(made.source, sha256=sha256 or made.source.sha256))
@@ -228,8 +249,9 @@ def test_held_out_attacks_and_vehicles_that_were_trained_on_are_refused(honest: 
     record = honest.plan.record | {"settings": honest.plan.record["settings"] | held}
     problems = check_certificate(honest.certificate(plan=replace(honest.plan, record=record)))
     assert problems == [
-        "vehicle 'car' is held out, but training or validation shows it",
+        "vehicle 'car' is held out, but train shows it",
         "attack 'suspension' is held out, but train shows it",
+        "vehicle 'car' is held out, but validation shows it",
         "attack 'suspension' is held out, but validation shows it",
     ]
 

@@ -77,7 +77,9 @@ def layouts(draw: st.DrawFn) -> tuple[list[Capture], dict[str, tuple[int, float]
     layout=layouts(),
     policy=st.sampled_from(["auto", "groups", "time_blocks"]),
     embargo=st.sampled_from([0.02, 0.3, 1.0]),
-    shares=st.sampled_from([(0.6, 0.15, 0.25), (0.3, 0.3, 0.4), (0.8, 0.1, 0.1)]),
+    shares=st.sampled_from(
+        [(0.6, 0.0, 0.15, 0.25), (0.3, 0.0, 0.3, 0.4), (0.5, 0.1, 0.15, 0.25), (0.3, 0.2, 0.2, 0.3)]
+    ),
     held=st.sampled_from([(), ("dos",), ("suspension", "masquerade")]),
     vehicles=st.sampled_from([(), ("car1",)]),
     window=st.integers(2, 60),
@@ -88,7 +90,7 @@ def test_no_drive_time_is_in_two_splits(
     layout: tuple[list[Capture], dict[str, tuple[int, float]]],
     policy: str,
     embargo: float,
-    shares: tuple[float, float, float],
+    shares: tuple[float, float, float, float],
     held: tuple[str, ...],
     vehicles: tuple[str, ...],
     window: int,
@@ -100,7 +102,7 @@ def test_no_drive_time_is_in_two_splits(
         {
             "policy": policy,
             "embargo": embargo,
-            **dict(zip(("train", "validation", "test"), shares, strict=True)),
+            **dict(zip(("train", "fusion", "validation", "test"), shares, strict=True)),
             "hold_out_attacks": [family for family in held if family in there],
             "hold_out_vehicles": [name for name in vehicles if any(one.vehicle == name for one in captures)],
         }
@@ -109,10 +111,11 @@ def test_no_drive_time_is_in_two_splits(
         plan = plan_splits(captures, chosen, window)
     except UserError as error:
         event("refused")
-        assert "no division of these captures" in str(error) or "at least three groups" in str(error)  # noqa: PT017
+        assert "no division of these captures" in str(error) or "groups of captures that share no" in str(error)  # noqa: PT017
         return
     event(f"planned by {plan.policy}")
     assert plan == plan_splits(captures, chosen, window)
+    assert ("fusion" in plan.split_names) == (chosen.fusion > 0)
 
     frames = {one.name: one.frames for one in captures}
     assert sum(s.row_stop - s.row_start for s in plan.segments) + sum(plan.record["dropped_rows"].values()) == sum(
@@ -167,6 +170,33 @@ def test_copies_of_one_drive_are_cut_at_the_same_times_into_contiguous_blocks() 
     assert plan.record["notes"] == []
 
 
+def test_a_fusion_block_is_cut_between_training_and_validation() -> None:
+    captures = [under_attack(family, 1, family, *EVERYWHERE) for family in FAMILIES]
+    plan = plan_splits(captures, SplitSettings(train=0.4, fusion=0.2), WINDOW)
+    assert plan.split_names == ("train", "fusion", "validation", "test")
+    (layout,) = plan.record["layouts"]
+    assert layout["splits"] == ["train", "fusion", "validation", "test"]
+    assert layout["borders"] == pytest.approx([8.0, 12.0, 15.0], abs=0.05)
+    assert all(windows_by_split(captures, plan)["fusion"][kind] >= 5 for kind in ("", *FAMILIES))
+    without = plan_splits(captures, SplitSettings(), WINDOW)
+    for split in ("validation", "test"):  # fusion takes its share from training alone
+        assert [s for s in plan.segments if s.split == split] == [s for s in without.segments if s.split == split]
+
+
+def test_a_held_out_attack_is_not_in_the_fusion_block_either() -> None:
+    captures = [under_attack(family, 1, family, *EVERYWHERE) for family in FAMILIES]
+    chosen = SplitSettings(train=0.4, fusion=0.2, hold_out_attacks=("masquerade",))
+    counts = windows_by_split(captures, plan_splits(captures, chosen, WINDOW))
+    assert counts["fusion"]["dos"] > 0
+    assert counts["fusion"]["masquerade"] == 0
+    assert counts["test/known_vehicle_unknown_attack"]["masquerade"] > 5
+
+
+def test_a_fusion_block_too_short_for_a_window_is_refused() -> None:
+    with pytest.raises(UserError, match="gives a benign window in fusion"):
+        plan_splits([under_attack("a", 1, "dos", *EVERYWHERE)], SplitSettings(train=0.59, fusion=0.01), WINDOW)
+
+
 def test_one_burst_in_the_middle_takes_interleaved_blocks_and_says_why() -> None:
     """ROAD's attack captures hold one attack each, from 30 % to 75 % of the file."""
     captures = [under_attack(family, 1, family, (6.0, 15.0)) for family in FAMILIES]
@@ -190,6 +220,9 @@ def test_whole_groups_are_used_when_each_split_can_have_its_own_attacks() -> Non
     assert all(splits[f"{n}dos"] == splits[f"{n}masquerade"] for n in range(6))
     assert Counter(splits.values()) == {"train": 8, "validation": 2, "test": 2}
     assert sum(plan.record["dropped_rows"].values()) == 0
+    fused = plan_splits(captures, SplitSettings(train=0.5, fusion=0.1), WINDOW)
+    assert fused.policy == "groups"
+    assert Counter(s.split for s in fused.segments) == {"train": 6, "fusion": 2, "validation": 2, "test": 2}
     again = plan_splits(captures, SplitSettings(seed=1), WINDOW)
     assert {s.capture: s.split for s in again.segments} != splits
 
@@ -347,9 +380,12 @@ def test_blocks_too_short_for_the_embargo_or_the_window_are_refused(embargo: flo
         plan_splits([under_attack("a", 1, "dos", *EVERYWHERE)], SplitSettings(embargo=embargo), window)
 
 
-def test_whole_groups_need_three() -> None:
+def test_whole_groups_need_as_many_as_there_are_splits() -> None:
     with pytest.raises(UserError, match=r"these captures make 1\. Set `policy: time_blocks`"):
         plan_splits([under_attack("a", 1, "dos", *EVERYWHERE)], SplitSettings(policy="groups"), WINDOW)
+    three = [under_attack(str(n), n, "dos", *EVERYWHERE) for n in range(3)]
+    with pytest.raises(UserError, match=r"needs at least four groups .* these captures make 3\."):
+        plan_splits(three, SplitSettings(policy="groups", train=0.5, fusion=0.1), WINDOW)
 
 
 def test_nothing_to_split_is_refused() -> None:
@@ -358,7 +394,15 @@ def test_nothing_to_split_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{"train": 0.7}, {"embargo": 0.0}, {"test": 0.0, "train": 0.85}, {"policy": "random"}]
+    "values",
+    [
+        {"train": 0.7},
+        {"fusion": 0.1},
+        {"fusion": -0.1, "train": 0.7},
+        {"embargo": 0.0},
+        {"test": 0.0, "train": 0.85},
+        {"policy": "random"},
+    ],
 )
 def test_settings_that_cannot_be_meant_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValidationError):

@@ -23,7 +23,7 @@ def summary(metrics: Mapping[str, Any] | None, problems: Sequence[str]) -> Html:
             tag(
                 "p",
                 tag("strong", "Split certificate valid."),
-                " No raw frame is in two of training, validation and test; the threshold comes from validation. ",
+                " No raw frame is in two splits; the threshold comes from validation. ",
                 tag("a", "Details", href="#certificate"),
                 class_="panel good",
             ),
