@@ -72,11 +72,12 @@ class Job(Settings):
 
 
 def job_schema(trainer: type[JobTrainer]) -> type[Job]:
-    """The schema of a job for one class of trainer."""
+    """The schema of a job for one class of trainer; ``experts`` is a section of those that learn from other runs."""
     model = trainer.ModelSettings
-    return create_model(
-        "Job", __base__=Job, trainer=(trainer.Settings, ...), model=(model, Field(default_factory=model))
-    )
+    sections: dict[str, Any] = {"trainer": (trainer.Settings, ...), "model": (model, Field(default_factory=model))}
+    if hasattr(trainer, "ExpertSettings"):
+        sections["experts"] = (trainer.ExpertSettings, ...)
+    return create_model("Job", __base__=Job, **sections)
 
 
 def load_job(

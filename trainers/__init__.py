@@ -9,14 +9,16 @@ if TYPE_CHECKING:
     from trainers.dgi_ocgin import DGIOCGINTrainer
     from trainers.gat import GATTrainer
     from trainers.module import ModuleTrainer, TrainerConfig
+    from trainers.rl_fusion import RLFusionTrainer
     from trainers.step import StepTrainer
 
-__all__ = ["DGIOCGINTrainer", "GATTrainer", "ModuleTrainer", "StepTrainer", "TrainerConfig"]
+__all__ = ["DGIOCGINTrainer", "GATTrainer", "ModuleTrainer", "RLFusionTrainer", "StepTrainer", "TrainerConfig"]
 
 _HOMES = {
     "DGIOCGINTrainer": "trainers.dgi_ocgin",
     "GATTrainer": "trainers.gat",
     "ModuleTrainer": "trainers.module",
+    "RLFusionTrainer": "trainers.rl_fusion",
     "StepTrainer": "trainers.step",
     "TrainerConfig": "trainers.module",
 }

@@ -40,7 +40,7 @@ def differences(one: Any, other: Any, name: str = "it") -> list[str]:
 def plain_bytes(tensor: Tensor) -> Tensor:
     """The bytes of a tensor, uint8[elements, itemsize], on the CPU."""
     flat = tensor.detach().cpu().contiguous().flatten()
-    return flat.view(torch.uint8).reshape(flat.numel(), -1)
+    return flat.view(torch.uint8).reshape(flat.numel(), flat.element_size())
 
 
 def raised(call: Callable[[], Any]) -> BaseException | None:

@@ -12,7 +12,9 @@ from torch.utils.data import DataLoader, RandomSampler
 
 from credit_like.graphs import GraphStore, PackedLoader
 from credit_like.testing import LoaderContract
+from tests.trainers.fusion_tasks import either, table
 from tests.training.toys import CursorLoader, Samples
+from trainers.expert_table import ExpertLoader
 
 
 class OfStore(LoaderContract):
@@ -43,6 +45,11 @@ class TestPackedLoaderWithBudgets(OfStore):
 class TestPackedLoaderWithWeights(OfStore):
     def make(self) -> PackedLoader:
         return PackedLoader(self.store, self.indices, 9, weights=np.linspace(1, 2, len(self.indices)))
+
+
+class TestExpertLoader(LoaderContract):
+    def make(self) -> ExpertLoader:
+        return ExpertLoader(table(21, 1, gat_right=either), 4, shuffle=True, seed=3, follow=True)
 
 
 def samples(noise: bool = True) -> Samples:

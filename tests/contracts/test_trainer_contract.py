@@ -16,6 +16,7 @@ from credit_like.config import Settings
 from credit_like.graphs import FeatureScaler, GraphStore, PackedLoader, ScalerSettings, Vocabulary
 from credit_like.testing import TrainerContract
 from credit_like.training import BaseTrainer
+from tests.trainers.fusion_tasks import arguments, either, make_trainer, table
 from tests.training.toys import Net, Samples, ToyTrainer, batches_of
 from trainers import DGIOCGINTrainer, GATTrainer, ModuleTrainer, StepTrainer, TrainerConfig
 from trainers.module import _ModuleEngine
@@ -96,6 +97,25 @@ class TestDGIOCGINTrainer(TrainerContract):
             "valid_loader": PackedLoader(self.store, valid, 16), "optimizer": sgd(trainer),
             "train_criterion": loss, "valid_criterion": loss,
         }  # fmt: skip
+
+
+class TestRLFusionTrainer(TrainerContract):
+    """A resumed run has the buffer, the exploration and the target network or the ridges of one left alone."""
+
+    agent = "dqn"
+
+    def make(self, folder: Path, **settings: Any) -> Made:
+        train, valid = table(40, 1, gat_right=either), table(24, 2, gat_right=either)
+        given = {"replay_capacity": 32, "replay_batch": 16, "target_every": 3, "refit_every": 3, "use_ema": False}
+        trainer = make_trainer(folder, train, self.agent, **{**given, "discount": 0.3, **settings})
+        return trainer, {**arguments(trainer, train, valid, batch_size=8), "optimizer": sgd(trainer)}
+
+
+class TestRLFusionTrainerWithRidges(TestRLFusionTrainer):
+    agent = "neural_linucb"
+
+    def make(self, folder: Path, **settings: Any) -> Made:
+        return super().make(folder, **{"use_ema": True, "discount": 0.0, **settings})
 
 
 class TestStepTrainer(TrainerContract):

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from credit_like.graphs import FeatureScaler, GraphStore, PackedLoader, ScalerSettings, Vocabulary
 from credit_like.training import BaseTrainer
 from tests.graphs.conftest import SETTINGS, three_way_plan, two_captures
+from tests.trainers.fusion_tasks import arguments, either, make_trainer, table
 from trainers import DGIOCGINTrainer, GATTrainer, ModuleTrainer, StepTrainer, TrainerConfig
 
 FOLDER = Path(__file__).parent
@@ -150,12 +151,22 @@ def dgi_ocgin(folder: Path) -> Curves:
     return losses(trainer)
 
 
+def fusion(folder: Path) -> Curves:
+    """RLFusionTrainer with ridges, averaged weights and both phases' full rewards."""
+    train, valid = table(300, 1, gat_right=either), table(100, 2, gat_right=either)
+    settings = {"epochs": 6, "ema_decay": 0.8, "replay_batch": 64, "refit_every": 4, "validate_raw": True}
+    trainer = make_trainer(folder, train, "neural_linucb", **settings)
+    optimizer = torch.optim.SGD(trainer.model.parameters(), lr=0.05, momentum=0.9)
+    trainer.fit({}, **{**arguments(trainer, train, valid, batch_size=50), "optimizer": optimizer})
+    return losses(trainer)
+
+
 def losses(trainer: BaseTrainer) -> Curves:
     rows = trainer.history.rows
     return {name: [row[name] for row in rows] for name in rows[0] if "loss" in name}
 
 
-RUNS: dict[str, Callable[[Path], Curves]] = {run.__name__: run for run in (mlp, step, module, gat, dgi_ocgin)}
+RUNS: dict[str, Callable[[Path], Curves]] = {run.__name__: run for run in (mlp, step, module, gat, dgi_ocgin, fusion)}
 
 
 def golden_file(name: str) -> Path:
