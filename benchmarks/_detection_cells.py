@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,15 +16,14 @@ from typing import Any
 
 import polars as pl
 
-from applications._data import Data
-from applications._job import DataSettings, load_job
+from applications._data import Data, load_data
+from applications._job import load_job
 from applications._run import CONFIG, METRICS, SCORES, read_json, to_json, write_text
 from applications.evaluate import evaluate_run
 from applications.train import train
-from credit_like.can import Capture, read_dataset
+from credit_like.can import read_dataset, write_log
 from credit_like.config import UserError
 from credit_like.evaluation import EvaluationSettings, Scores, evaluate, read_scores
-from credit_like.graphs import GraphStore, SplitSettings, plan_splits, settle_labels
 from credit_like.graphs.plan import VALIDATION, is_test
 
 #: The public sets that hold attacks, and the vehicles that they were recorded in.
@@ -35,6 +35,9 @@ SETS = {
     "crysys_s11": "CrySyS car",
 }
 KNOWN, NEW_ATTACK, NEW_VEHICLE = "known", "unseen attack", "unseen vehicle"
+
+#: Every model gets the division of this configuration's split settings.
+REFERENCE = "gat"
 
 #: Experts of a model that learns from other runs: its configuration's key and the model whose run it is.
 EXPERTS = {"rl_fusion": {"gat": "gat", "anomaly": "dgi_ocgin"}}
@@ -61,10 +64,12 @@ class Division:
         return re.sub(r"\W+", "_", self.name)
 
     @property
-    def split(self) -> SplitSettings:
-        if self.setting == NEW_ATTACK:
-            return SplitSettings(hold_out_attacks=(self.held,))
-        return SplitSettings(hold_out_vehicles=(self.held,)) if self.setting == NEW_VEHICLE else SplitSettings()
+    def held_out(self) -> dict[str, list[str]]:
+        """The settings of the split that keep ``held`` from training."""
+        return {
+            "hold_out_attacks": [self.held] if self.setting == NEW_ATTACK else [],
+            "hold_out_vehicles": [self.held] if self.setting == NEW_VEHICLE else [],
+        }
 
     def judges(self, split: str) -> bool:
         """Whether the windows of a test set are those that this division is about."""
@@ -80,6 +85,12 @@ class Plan:
     work: Path
     overrides: tuple[str, ...] = ()
 
+    def logs(self, division: Division) -> Path:
+        """The captures of a division."""
+        if division.setting != NEW_VEHICLE:
+            return self.captures / division.sets[0]
+        return self.work / ("vehicles_" + "_".join(sorted(division.sets)))
+
     def cell(self, division: Division, model: str, seed: int) -> Path:
         """The folder of a run; ``result.json`` in it is the cell."""
         changes = hashlib.sha256("\n".join(self.overrides).encode()).hexdigest()[:8] if self.overrides else "shipped"
@@ -87,19 +98,25 @@ class Plan:
 
 
 def read_division(plan: Plan, division: Division) -> Data:
-    """Captures, plan and store of a division; each set's name is the name of its vehicle."""
-    captures: list[Capture] = []
-    for name in division.sets:
+    """Captures, plan and store of a division, which all models share: split as the GAT's configuration says."""
+    job, _ = load_job(REFERENCE, _overrides(plan, division, REFERENCE, 0))
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        return load_data(job.data)
+
+
+def write_vehicles(plan: Plan, sets: Sequence[str]) -> None:
+    """The captures of several sets in one folder, each set named as the vehicle of its captures; once."""
+    folder = plan.logs(Division(NEW_VEHICLE, tuple(sets), sets[0]))
+    if folder.is_dir():
+        return
+    unfinished = folder.with_name(folder.name + ".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    for name in sets:
+        (unfinished / name).mkdir(parents=True)
         for capture in read_dataset(plan.captures / name, progress=False).captures:
-            long = f"{name}/{capture.name}"
-            captures.append(
-                replace(capture, name=long, vehicle=name, frames=replace(capture.frames, capture_names=(long,)))
-            )
-    settled = settle_labels(captures, division.split)
-    settings = DataSettings(path=plan.captures, split=division.split)
-    planned = plan_splits(settled, division.split, settings.window.window)
-    store = GraphStore.build(plan.work / "stores" / division.folder, settled, planned, settings.window)
-    return Data(settled, (), planned, store)
+            log = unfinished / name / (re.sub(r"\W+", "_", capture.name) + ".csv")
+            write_log(replace(capture, vehicle=name), log, "can_train_and_test")
+    unfinished.rename(folder)
 
 
 def families(data: Data) -> list[str]:
@@ -124,7 +141,6 @@ def judged(plan: Plan, division: Division, data: Data, model: str, seed: int) ->
         try:
             job, cls = load_job(model, [*_overrides(plan, division, model, seed), *plan.overrides])
             resume = (folder / CONFIG).is_file()
-            # One data set, whatever its path: the store's digest is what a run is held to.
             evaluate_run(folder, train(job, cls, resume=resume, data=data), overrides=_ROUNDS)
         except UserError as error:
             return {"refused": str(error).splitlines()[0]}
@@ -161,13 +177,13 @@ def _kept(part: dict[str, Any]) -> dict[str, float | None]:
 
 
 def _overrides(plan: Plan, division: Division, model: str, seed: int) -> list[str]:
+    reference, _ = load_job(REFERENCE)
+    split = reference.data.split.model_dump(mode="json") | division.held_out
     experts = {name: plan.cell(division, other, seed) for name, other in EXPERTS.get(model, {}).items()}
-    split = division.split
     return [
-        f"data.path={plan.captures}",
+        f"data.path={plan.logs(division)}",
         f"data.store={plan.work / 'stores'}",
-        f"data.split.hold_out_attacks={json.dumps(list(split.hold_out_attacks))}",
-        f"data.split.hold_out_vehicles={json.dumps(list(split.hold_out_vehicles))}",
+        *(f"data.split.{name}={json.dumps(value)}" for name, value in split.items()),
         f"save_loc={plan.cell(division, model, seed)}",
         f"trainer.seed={seed}",
         "trainer.use_tensorboard=false",

@@ -33,6 +33,7 @@ from benchmarks._detection_cells import (
     one_thread,
     read_division,
     work_through,
+    write_vehicles,
 )
 from benchmarks._detection_page import with_tables
 from benchmarks._timing import machine
@@ -81,6 +82,7 @@ def divisions(plan: Plan, sets: Sequence[str], settings: Sequence[str]) -> list[
         kinds = families(read_division(plan, Division(KNOWN, (name,))))
         found += [Division(NEW_ATTACK, (name,), kind) for kind in kinds if len(kinds) > 1]
     if NEW_VEHICLE in settings and len(sets) > 1:
+        write_vehicles(plan, sets)
         found += [Division(NEW_VEHICLE, tuple(sets), name) for name in sets]
     return found
 

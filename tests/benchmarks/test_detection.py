@@ -84,6 +84,7 @@ def test_every_family_and_every_vehicle_is_held_out_once(real_data: Path, tmp_pa
     table = data.store.windows
     trained = {table.capture_names[number] for number in table.capture[data.windows("train")]}
     assert {name.partition("/")[0] for name in trained} == {"nissan350z_road_format"}
+    assert {capture.vehicle for capture in data.captures} == set(sets)
     held = read_division(plan, found[2])
     train = held.store.windows[held.windows("train", 1)]
     assert {train.families[number] for number in train.family} == {"masquerade", "spoofing"}
