@@ -85,7 +85,7 @@ def to_frames(table: pl.DataFrame, attack_names: Sequence[str], capture_name: st
         bus=column["bus"],
         label=column["label"],
         attack=np.searchsorted(used, attack).astype(np.int16),
-        attack_names=tuple(attack_names[number] for number in used),
+        attack_names=tuple(attack_names[number] for number in used.tolist()),
     )
     return replace(frames, capture_names=(capture_name,))
 
