@@ -155,11 +155,14 @@ def _marks(intervals: Sequence[AttackInterval], survey: Survey) -> str:
 def _defects(source: SourceFile) -> Iterator[str]:
     defects = source.defects
     yield from _entry("defects", f"{len(defects):,}" if defects else "none")
-    for defect in defects[:_DEFECTS]:
-        where = f"line {defect.line}: " if defect.line else ""
-        yield from _entry("", f"{where}{defect.reason}")
-    if len(defects) > _DEFECTS:
-        yield from _entry("", f"and {len(defects) - _DEFECTS:,} more")
+    lines = [defect for defect in defects if defect.line]
+    for defect in lines[:_DEFECTS]:
+        yield from _entry("", f"line {defect.line}: {defect.reason}")
+    if len(lines) > _DEFECTS:
+        yield from _entry("", f"and {len(lines) - _DEFECTS:,} more lines")
+    for defect in defects:
+        if not defect.line:
+            yield from _entry("", defect.reason)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,9 @@ from credit_like.can.readers import READERS
 #: Unpacking, hashing and parsing release the GIL, so that two files at a time keep two cores busy.
 _THREADS = 2
 
+#: So many lines of a log are named in its notes.
+_SHOWN = 5
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -131,11 +134,11 @@ def _read_all(
 
 
 def defect_notes(sources: Iterable[SourceFile]) -> Iterator[str]:
-    """One line a defect for the first of each log, and how many more there are."""
+    """One line a defect: those of a whole log, the first of its lines, and how many more lines there are."""
     for source in dict.fromkeys(sources):
-        shown = source.defects[:5]
-        for defect in shown:
-            where = f":{defect.line}" if defect.line else ""
-            yield f"{source.path}{where}: {defect.reason}"
-        if len(source.defects) > len(shown):
-            yield f"{source.path}: {len(source.defects) - len(shown)} more such lines"
+        lines = [defect for defect in source.defects if defect.line]
+        for defect in lines[:_SHOWN]:
+            yield f"{source.path}:{defect.line}: {defect.reason}"
+        if len(lines) > _SHOWN:
+            yield f"{source.path}: {len(lines) - _SHOWN} more such lines"
+        yield from (f"{source.path}: {defect.reason}" for defect in source.defects if not defect.line)

@@ -203,7 +203,7 @@ def test_a_configuration_says_how_logs_are_read(job: list[str], tmp_path: Path, 
     assert main(["prepare", *job, *changes, "data.max_bad_lines=0.01", "data.assume_rate=100"]) == 0
     assert "the log has no clock; 100 frames a second are assumed" in capsys.readouterr().out
     assert main(["prepare", *job, *changes, "data.format=cadump"]) == 2
-    assert "data.format: no reader is named 'cadump' (did you mean 'candump'?)" in capsys.readouterr().err
+    assert "data.format=cadump: no reader is named 'cadump' (did you mean 'candump'?)" in capsys.readouterr().err
 
 
 def test_prepare_shows_the_splits_and_certifies_them(job: list[str], capsys: Output) -> None:
