@@ -97,21 +97,19 @@ def _forest_scores(store: GraphStore, benign: Ints, rows: Ints) -> Floats:
 
 
 def _relative_features(store: GraphStore, rows: Ints, keys: Ints, centre: Floats, spread: Floats) -> Floats:
-    """float64[n, 109]: mean, greatest and least over a window's ids of their features in units of their own benign
-    traffic, within +-10 (0 for an unknown id), and the share of unknown ids."""
+    """float64[n, 108]: mean, greatest and least over a window's ids of their features in units of their own benign
+    traffic, within +-10; 0 for an unknown id, which a forest that never saw one could not split on."""
     nodes, window = _spans(store.node_ptr, rows)
     position = _number(store.key[nodes], keys) - 1
     known = position >= 0
     relative = np.clip((store.x[nodes] - centre[position]) / spread[position], -10.0, 10.0) * known[:, None]
     starts = np.searchsorted(window, np.arange(len(rows)))
     ids = np.bincount(window, minlength=len(rows)).astype(np.float64)
-    unknown = np.bincount(window, weights=~known, minlength=len(rows))
     return np.hstack(
         [
             np.add.reduceat(relative, starts) / ids[:, None],
             np.maximum.reduceat(relative, starts),
             np.minimum.reduceat(relative, starts),
-            (unknown / ids)[:, None],
         ]
     )
 

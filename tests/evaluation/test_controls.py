@@ -129,11 +129,11 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_isolation_forest_learns_from_benign_training_windows_alone() -> None:
     taught = [*TRAINING, *(Frames(payload=200.0, in_interval=True) for _ in range(40))]
-    store = store_of([*taught, Frames(), Frames(payload=200.0), Frames(ids=(10, 20, 99))])
-    rows = np.arange(len(taught), len(taught) + 3)
-    plain, *odd = control_scores(store, np.arange(len(taught)), rows)["isolation forest"]
-    assert min(odd) > plain + 0.02
-    assert control_scores(store, np.arange(60), rows)["isolation forest"].tolist() == [plain, *odd]
+    store = store_of([*taught, Frames(), Frames(payload=200.0)])
+    rows = np.arange(len(taught), len(taught) + 2)
+    plain, odd = control_scores(store, np.arange(len(taught)), rows)["isolation forest"]
+    assert odd > plain + 0.1
+    assert control_scores(store, np.arange(60), rows)["isolation forest"].tolist() == [plain, odd]
 
 
 def test_without_attack_windows_what_needs_none_is_fitted() -> None:
