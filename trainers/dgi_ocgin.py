@@ -26,6 +26,7 @@ from credit_like.training.wrapping import unwrapped
 OWN_TRAFFIC: tuple[tuple[str, ...], ...] = (
     ("message_count", "interarrival_mean", "interarrival_std"),
     (*(f"byte{k}_std" for k in range(8)), *(f"byte{k}_range" for k in range(8)), "change_rate", "payload_length"),
+    ("in_degree", "out_degree", "clustering", "split_half_ratio"),
 )
 
 
@@ -113,13 +114,13 @@ class DGIOCGINTrainer(BaseTrainer):
             **settings.model_dump(include={"conv", "layers", "heads", "width"}),
         )
         first = len(NODE_FEATURES) if scaler.relative else 0  # the id-relative columns are behind the global ones
-        columns = [[first + NODE_FEATURES.index(name) for name in group] for group in OWN_TRAFFIC]
+        groups = [[first + NODE_FEATURES.index(name) for name in group] for group in OWN_TRAFFIC]
         return AnomalyDetector(
             vocabulary,
             scaler,
             encoder,
             num_ids=len(vocabulary),
-            own_columns=columns if settings.own_traffic else (),
+            own_groups=groups if settings.own_traffic else (),
             whiten=settings.whiten,
             shrinkage=settings.shrinkage,
         )
@@ -149,7 +150,7 @@ class DGIOCGINTrainer(BaseTrainer):
         self.fit_head(getattr(self, "train_loader", None), valid_loader, only_if_stale=True)
         centre = self._frozen.get("centre")
         if centre is None and self.settings.one_class_weight > 0:  # not frozen yet: the present one, so that epochs
-            centre = self.detector.head.centre[: self.detector.encoder.out_dim]  # before and after compare
+            centre = self.detector.head.centre  # before and after compare
         generator = torch.Generator(self.device).manual_seed(self.seed)  # every epoch is asked the same
         for batch in self.batches(valid_loader, "valid"):
             self._objective(batch, criterion, centre, generator)
@@ -205,12 +206,11 @@ class DGIOCGINTrainer(BaseTrainer):
         try:
             with self._looking_only():
                 self.detector.fit_own_traffic(self._benign(benign))
-            features = self._readouts(benign).features
+            readout = self._readouts(benign)
             if self._frozen:
-                width = len(self._frozen["centre"])
-                require_spread(features[:, :width], self._frozen["variance"], self.settings.collapse_floor)
-            self.detector.head.fit(features, encoder, store)
-            self.detector.tail.fit(self.detector.head(self._readouts(calibration).features))
+                require_spread(readout.embedding, self._frozen["variance"], self.settings.collapse_floor)
+            self.detector.fit_heads(readout, encoder, store)
+            self.detector.tail.fit(self.detector.distance(self._readouts(calibration)))
         except CollapseError as error:
             raise UserError(
                 f"{error}. Lower trainer.one_class_weight or optimizer.lr, or train fewer epochs"
@@ -250,7 +250,7 @@ class DGIOCGINTrainer(BaseTrainer):
         return self.detector.readout(batch)
 
     def _checked_distance(self, readout: Readout, batch: Any) -> Tensor:
-        distance = self.detector.head(readout.features)
+        distance = self.detector.distance(readout)
         wrong = (~torch.isfinite(distance)).nonzero().flatten().tolist()
         if wrong:
             raise UserError(

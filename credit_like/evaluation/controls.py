@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest
 from threadpoolctl import threadpool_limits
 
 from credit_like.graphs.features import EDGE_FEATURES, NODE_FEATURES
@@ -18,12 +18,14 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 LOOKUP, TIMING, TREES = "id look-up", "timing only", "gradient-boosted trees"
+FOREST = "isolation forest"
 
 #: Every control and what it is, for the report.
 CONTROLS = {
     LOOKUP: "share of ids and of transitions in the window that benign training traffic never showed",
     TIMING: "gradient-boosted trees on frame rate and inter-arrival times alone; ids, payloads and order are hidden",
     TREES: "gradient-boosted trees on the mean, greatest and least node features of the window; the graph is hidden",
+    FOREST: "isolation forest on the node features in units of each id's benign traffic; it never sees an attack",
 }
 
 #: The supervised controls are fitted on at most so many windows: beyond that they cost time and gain next to nothing.
@@ -39,9 +41,9 @@ _TRANSITION_COUNT = EDGE_FEATURES.index("count")
 def control_scores(store: GraphStore, train: Ints, rows: Ints) -> dict[str, Floats]:
     """Scores of every control on the windows ``rows`` of the store: float64[len(rows)], higher is more suspicious.
 
-    Fitted on the windows ``train`` (int64 indices) and on nothing else: ``id look-up`` on the benign ones of them,
-    the others on benign and attack windows; those are left out where training holds one class. Windows that overlap an
-    attack interval without holding an attack frame are not used. Seeded and deterministic.
+    Fitted on the windows ``train`` (int64 indices) and on nothing else: ``id look-up`` and ``isolation forest`` on the
+    benign ones of them, the others on benign and attack windows; those are left out where training holds one class.
+    Windows that overlap an attack interval without holding an attack frame are not used. Seeded and deterministic.
 
     Raises ValueError where ``train`` holds no benign window.
     """
@@ -51,7 +53,7 @@ def control_scores(store: GraphStore, train: Ints, rows: Ints) -> dict[str, Floa
     attack = train[label == 1]
     if len(benign) == 0:
         raise ValueError("controls are fitted on benign training windows and there is none")
-    found = {LOOKUP: _lookup_scores(store, benign, rows)}
+    found = {LOOKUP: _lookup_scores(store, benign, rows), FOREST: _forest_scores(store, _sample(benign), rows)}
     if len(attack) == 0:
         return found
     fitted = _sample(np.sort(np.concatenate([benign, attack])))
@@ -72,6 +74,44 @@ def _boosted_trees(features: Floats, target: NDArray[np.bool_]) -> HistGradientB
         max_iter=100, max_leaf_nodes=15, class_weight="balanced", early_stopping=False, random_state=0
     )
     return model.fit(features, target)
+
+
+def _forest_scores(store: GraphStore, benign: Ints, rows: Ints) -> Floats:
+    """Minus the mean depth at which a window is isolated (Liu, Ting and Zhou 2008), shifted and scaled to 0 .. 1."""
+    nodes, _ = _spans(store.node_ptr, benign)
+    keys, number = np.unique(store.key[nodes], return_inverse=True)
+    count = np.bincount(number).astype(np.float64)
+    centre, spread = np.zeros((2, len(keys), store.x.shape[1]))
+    for column in range(store.x.shape[1]):
+        value = store.x[nodes, column].astype(np.float64)
+        centre[:, column] = np.bincount(number, value) / count
+        spread[:, column] = np.sqrt(np.bincount(number, (value - centre[number, column]) ** 2) / count)
+    spread[spread == 0.0] = 1.0
+    model = IsolationForest(n_estimators=200, random_state=0)
+    with threadpool_limits(1, "openmp"):
+        model.fit(np.vstack([_relative_features(store, chunk, keys, centre, spread) for chunk in _chunks(benign)]))
+        parts = [
+            -model.score_samples(_relative_features(store, chunk, keys, centre, spread)) for chunk in _chunks(rows)
+        ]
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _relative_features(store: GraphStore, rows: Ints, keys: Ints, centre: Floats, spread: Floats) -> Floats:
+    """float64[n, 108]: mean, greatest and least over a window's ids of their features in units of their own benign
+    traffic, within +-10; 0 for an unknown id, which a forest that never saw one could not split on."""
+    nodes, window = _spans(store.node_ptr, rows)
+    position = _number(store.key[nodes], keys) - 1
+    known = position >= 0
+    relative = np.clip((store.x[nodes] - centre[position]) / spread[position], -10.0, 10.0) * known[:, None]
+    starts = np.searchsorted(window, np.arange(len(rows)))
+    ids = np.bincount(window, minlength=len(rows)).astype(np.float64)
+    return np.hstack(
+        [
+            np.add.reduceat(relative, starts) / ids[:, None],
+            np.maximum.reduceat(relative, starts),
+            np.minimum.reduceat(relative, starts),
+        ]
+    )
 
 
 def _sample(rows: Ints) -> Ints:

@@ -17,15 +17,15 @@ from credit_like.models.own_traffic import OwnTraffic
 
 
 class Readout(NamedTuple):
-    """What is known of each graph of a batch before the head.
+    """What is known of each graph of a batch before its distance is taken.
 
-    ``embedding`` float[B, encoder.out_dim] is the mean of its nodes' embeddings; ``features`` float64[B, head.width]
-    is that and what is beside it; ``agreement`` float[B] the mean probability that the discriminator gives its nodes
+    ``embedding`` float[B, D] is the mean of its nodes' embeddings, ``own`` float64[B, 3] the statistics of
+    ``OwnTraffic`` ([B, 0] without), ``agreement`` float[B] the mean probability that the discriminator gives its nodes
     of being true ones.
     """
 
     embedding: Tensor
-    features: Tensor
+    own: Tensor
     agreement: Tensor
 
 
@@ -45,13 +45,13 @@ class AnomalyDetector(nn.Module):
         scaler: ``(x, edge_attr, ids)`` -> scaled ``(x, edge_attr)``.
         encoder: scaled ``(x, edge_index, edge_attr)`` -> node embeddings.
         num_ids: rows of the vocabulary, the unknown id included.
-        own_columns: groups of columns of the scaled ``x``; for each the distance of every node from the benign traffic
-            of its own id goes into the readout beside the embedding (``OwnTraffic``).
+        own_groups: groups of columns of the scaled ``x`` for ``OwnTraffic``; empty: the embedding alone decides.
         whiten, shrinkage: of ``OneClassHead``.
 
-    The head's features are the mean embedding, three statistics of each group's distances (the largest, the mean, and
-    the mean root; as logarithms, which keep one gross node from hiding all else), and the share of nodes with an
-    unknown id. They do not depend on how nodes are numbered, nor on the rest of the batch.
+    ``head`` takes the squared distance of a graph's mean node embedding from the centre of benign ones. Where there is
+    own traffic, ``joint`` is a second head over four numbers: the logarithm of that distance, and the three statistics
+    of ``OwnTraffic``. Side by side in one head, the many directions of an embedding would outvote them. Neither depends
+    on how nodes are numbered, nor on the rest of the batch.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class AnomalyDetector(nn.Module):
         encoder: GraphEncoder,
         *,
         num_ids: int,
-        own_columns: Sequence[Sequence[int]] = (),
+        own_groups: Sequence[Sequence[int]] = (),
         whiten: bool = True,
         shrinkage: float = 0.01,
     ) -> None:
@@ -69,8 +69,9 @@ class AnomalyDetector(nn.Module):
         self.vocabulary = vocabulary
         self.scaler = scaler
         self.dgi = DGI(encoder, encoder.out_dim)
-        self.own = nn.ModuleList(OwnTraffic(num_ids, columns) for columns in own_columns)
-        self.head = OneClassHead(encoder.out_dim + 3 * len(self.own) + 1, whiten, shrinkage)
+        self.head = OneClassHead(encoder.out_dim, whiten, shrinkage)
+        self.own = OwnTraffic(num_ids, own_groups) if own_groups else None
+        self.joint = OneClassHead(1 + OwnTraffic.width, True, shrinkage) if own_groups else None
         self.tail = ConformalTail()
 
     @property
@@ -94,34 +95,40 @@ class AnomalyDetector(nn.Module):
     def readout(self, batch: Any) -> Readout:
         """Of a PyG-like ``batch`` with ``x, edge_index, edge_attr, batch, num_graphs, key``."""
         x, edge_attr, ids = self.inputs(batch)
+        graphs = batch.batch, batch.num_graphs
         hidden = self.encoder(x, batch.edge_index, edge_attr)
-        embedding = self.dgi.pool(hidden, batch.batch, batch.num_graphs)
+        embedding = self.dgi.pool(hidden, *graphs)
         logits = self.dgi.logits(hidden, torch.sigmoid(embedding), batch.batch)
-        agreement = self._mean(logits.sigmoid()[:, None], batch)[:, 0]
-        beside = [embedding.double()]
-        for own in self.own:
-            beside.append(self._statistics(own(x, ids), batch))
-        beside.append(self._mean((ids == 0).double()[:, None], batch))
-        return Readout(embedding, torch.cat(beside, dim=1), agreement)
+        agreement = self.dgi.pool(logits.sigmoid()[:, None], *graphs)[:, 0]
+        own = embedding.new_zeros(len(embedding), 0) if self.own is None else self.own(x, ids, *graphs)
+        return Readout(embedding, own, agreement)
+
+    def distance(self, readout: Readout) -> Tensor:
+        """The squared distance of each graph from benign ones, float64[B]. Raises RuntimeError before the fit."""
+        distance = self.head(readout.embedding)
+        return distance if self.joint is None else self.joint(_beside(distance, readout.own))
 
     def forward(self, batch: Any) -> Tensor:
-        """The squared distance of each graph from the centre of benign ones, float64[B]."""
-        return self.head(self.readout(batch).features)
+        """``distance`` of a batch's ``readout``."""
+        return self.distance(self.readout(batch))
 
     @torch.no_grad()
     def fit_own_traffic(self, batches: Iterable[Any]) -> None:
-        """Statistics of each id over the nodes of benign training graphs. Raises ValueError where there are none."""
-        if not len(self.own):
-            return
-        parts = [(x, ids) for x, _, ids in map(self.inputs, batches)]
-        if not parts:
-            raise ValueError("the centre is the mean of benign training graphs, and there is none")
-        x, ids = (torch.cat(part) for part in zip(*parts, strict=True))
-        for own in self.own:
-            cast(OwnTraffic, own).fit(x, ids)
+        """What each id does in the batches, of benign training graphs. Raises ValueError where there are none."""
+        if self.own is not None:
+            self.own.fit((x, ids, batch.num_graphs) for batch in batches for x, _, ids in [self.inputs(batch)])
+
+    def fit_heads(self, readout: Readout, encoder_digest: str, store_digest: str) -> None:
+        """Centres and covariances from the readouts of benign training graphs, after ``fit_own_traffic``.
+
+        Raises ValueError as ``OneClassHead.fit`` does.
+        """
+        self.head.fit(readout.embedding, encoder_digest, store_digest)
+        if self.joint is not None:
+            self.joint.fit(_beside(self.head(readout.embedding), readout.own), encoder_digest, store_digest)
 
     def encoder_digest(self) -> str:
-        """SHA-256 of all that a readout comes from: vocabulary, scaler, encoder and discriminator."""
+        """SHA-256 of all that an embedding comes from: vocabulary, scaler, encoder and discriminator."""
         digest = hashlib.sha256()
         for part in ("vocabulary", "scaler", "dgi"):
             for name, value in sorted(getattr(self, part).state_dict().items()):
@@ -129,13 +136,7 @@ class AnomalyDetector(nn.Module):
                 digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
-    def _statistics(self, distance: Tensor, batch: Any) -> Tensor:
-        """float64[N] -> float64[B, 3]."""
-        top = torch.zeros(batch.num_graphs, dtype=distance.dtype, device=distance.device)
-        top = top.scatter_reduce(0, batch.batch, distance, "amax", include_self=False)
-        means = self._mean(torch.stack([distance, distance.sqrt()], dim=1), batch)
-        return torch.cat([top[:, None], means], dim=1).log1p()
 
-    def _mean(self, values: Tensor, batch: Any) -> Tensor:
-        """The mean over each graph's nodes, float[N, k] -> float[B, k]."""
-        return self.dgi.pool(values, batch.batch, batch.num_graphs)
+def _beside(distance: Tensor, own: Tensor) -> Tensor:
+    """float64[B] and float64[B, 3] -> float64[B, 4]."""
+    return torch.cat([distance.log1p()[:, None], own], dim=1)

@@ -52,7 +52,7 @@ def test_scores_cover_every_validation_and_test_window(finished: Path) -> None:
     counts = json.loads((finished / "certificate.json").read_text())["counts"]
     counted = dict(scores.frame["split"].value_counts().iter_rows())
     assert counted == {split: entry["windows"] for split, entry in counts.items() if split not in ("train", "fusion")}
-    assert set(scores.controls) == {"id look-up", "timing only", "gradient-boosted trees"}
+    assert set(scores.controls) == {"id look-up", "timing only", "gradient-boosted trees", "isolation forest"}
     assert {interval.family for known in scores.intervals.values() for interval in known} == {
         "dos",
         "fuzzing",

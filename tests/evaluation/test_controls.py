@@ -127,9 +127,18 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         assert scores.tolist() == whole[name].tolist()
 
 
-def test_without_attack_windows_only_the_look_up_table_is_fitted() -> None:
+def test_the_isolation_forest_learns_from_benign_training_windows_alone() -> None:
+    taught = [*TRAINING, *(Frames(payload=200.0, in_interval=True) for _ in range(40))]
+    store = store_of([*taught, Frames(), Frames(payload=200.0)])
+    rows = np.arange(len(taught), len(taught) + 2)
+    plain, odd = control_scores(store, np.arange(len(taught)), rows)["isolation forest"]
+    assert odd > plain + 0.1
+    assert control_scores(store, np.arange(60), rows)["isolation forest"].tolist() == [plain, odd]
+
+
+def test_without_attack_windows_what_needs_none_is_fitted() -> None:
     store = store_of([Frames() for _ in range(5)])
-    assert set(control_scores(store, np.arange(4), np.array([4]))) == {"id look-up"}
+    assert set(control_scores(store, np.arange(4), np.array([4]))) == {"id look-up", "isolation forest"}
 
 
 def test_without_benign_windows_there_is_nothing_to_fit() -> None:

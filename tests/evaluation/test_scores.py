@@ -20,7 +20,7 @@ def test_what_is_written_comes_back(run: Scores, tmp_path: Path) -> None:
     found = read_scores(path)
     assert found.frame.equals(run.frame)
     assert found.intervals == run.intervals
-    assert found.controls == ("id look-up", "timing only", "gradient-boosted trees")
+    assert found.controls == ("id look-up", "timing only", "gradient-boosted trees", "isolation forest")
     assert found.test_sets == ("test",)
 
 
