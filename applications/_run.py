@@ -40,10 +40,18 @@ FREE_ON_RESUME = (
     "trainer.save_every_epoch",
     "trainer.load_weights",
     "trainer.device",
+    "experts.",
 )
 
 #: Keys that `evaluate RUN key=value` may change, by how they begin.
-FREE_AFTER_TRAINING = ("data.path=", "data.store=", "loader.eval_batch_size=", "evaluation.")
+FREE_AFTER_TRAINING = (
+    "data.path=",
+    "data.store=",
+    "loader.eval_batch_size=",
+    "evaluation.",
+    "experts.gat=",
+    "experts.anomaly=",
+)
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,7 @@ def require_same_job(job: Job) -> None:
     if not path.is_file():
         raise UserError(f"--resume: there is no run at {job.save_loc} (no {CONFIG}); leave --resume out to begin one")
     begun, _ = load_job(path, trainer=job.trainer.type if ":" in job.trainer.type else None)
-    before, now = _flat(begun.model_dump(mode="json")), _flat(job.model_dump(mode="json"))
+    before, now = flat(begun.model_dump(mode="json")), flat(job.model_dump(mode="json"))
     changed = [n for n in before if before[n] != now.get(n) and not n.startswith(FREE_ON_RESUME)]
     if changed:
         lines = [f"  {name}: begun with {before[name]!r}, now {now.get(name)!r}" for name in changed]
@@ -180,12 +188,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
+def flat(data: Any, prefix: str = "") -> dict[str, Any]:
     """``{"a": {"b": 1}}`` -> ``{"a.b": 1}``."""
     if not isinstance(data, dict):
         return {prefix: data}
     return {
         path: value
         for name, part in data.items()
-        for path, value in _flat(part, f"{prefix}.{name}" if prefix else name).items()
+        for path, value in flat(part, f"{prefix}.{name}" if prefix else name).items()
     }

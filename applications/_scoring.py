@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from tqdm import tqdm
 
 from applications._job import Job
@@ -55,8 +56,22 @@ def make_trainer(
 
     ``folder`` is where the run lies now, if it was moved since; ``resume`` lets ``fit`` take up what the folder holds.
     """
+    return trainer_around(
+        cls, job, lambda: cls.build_model(job.model, vocabulary, scaler), folder=folder, resume=resume
+    )
+
+
+def trainer_around(
+    cls: type[JobTrainer],
+    job: Job,
+    build: Callable[[], nn.Module],
+    *,
+    folder: Path | None = None,
+    resume: bool = False,
+) -> BaseTrainer:
+    """The job's trainer around what ``build`` makes, its random weights those of the job's seed; else as above."""
     seed_everything(job.trainer.seed)
-    model = cls.build_model(job.model, vocabulary, scaler)
+    model = build()
     conf = job.model_dump(mode="json")
     conf["trainer"]["load_weights"] = resume
     if folder is not None:

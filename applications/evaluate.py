@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from applications._cli import parser, run
 from applications._data import Data, load_data, require_valid
+from applications._fusion import is_fusion, judge_fusion
 from applications._run import (
     FACTS,
     METRICS,
@@ -22,7 +26,7 @@ from applications._run import (
     write_text,
 )
 from applications._scoring import restored_trainer, scores_frame, window_scores
-from applications._summary import main_figures
+from applications._summary import fusion_figures, main_figures
 from applications.report import report_run
 from credit_like.config import UserError
 from credit_like.evaluation import Scores, control_scores, evaluate, traffic_groups, with_controls, write_scores
@@ -52,12 +56,18 @@ def evaluate_run(
     require_valid(run.certificate)
     data = data or load_data(run.job.data)
     require_same_store(run, data)
-    detector, rows = restored_trainer(run), data.scored
-    score, rate = window_scores(detector, data.store, rows, run.job.loader.eval_batch_size)
+    rows, fusion = data.scored, None
+    controls: dict[str, NDArray[np.float64]] = {}
+    if is_fusion(run.trainer):
+        score, rate, controls, fusion = judge_fusion(run, data)
+    else:
+        score, rate = window_scores(restored_trainer(run), data.store, rows, run.job.loader.eval_batch_size)
     frame = scores_frame(data.store, rows, score, data.captures)
-    frame = with_controls(frame, control_scores(data.store, data.windows(TRAIN), rows))
+    frame = with_controls(frame, controls | control_scores(data.store, data.windows(TRAIN), rows))
     scores = Scores(frame, {capture.name: capture.intervals for capture in data.captures if capture.intervals})
     metrics = evaluate(scores, run.job.evaluation, data.calibration_captures, traffic_groups(data.plan))
+    if fusion is not None:
+        metrics["fusion"] = fusion.model_dump(mode="json")
     forget_evaluation(run.folder)
     write_scores(run.folder / SCORES, scores.frame, scores.intervals)
     write_text(run.folder / METRICS, to_json(metrics))
@@ -66,7 +76,10 @@ def evaluate_run(
     facts["throughput"]["windows scored a second"] = f"{rate:,.0f}"
     write_text(run.folder / FACTS, to_json(facts))
     path = report_run(run.folder, trainer)
-    print(f"{main_figures(metrics)}\nreport: {path}")
+    print(main_figures(metrics))
+    if fusion is not None:
+        print(fusion_figures(metrics["fusion"]))
+    print(f"report: {path}")
     return metrics
 
 

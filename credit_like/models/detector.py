@@ -25,7 +25,16 @@ class Detector(nn.Module):
 
     def forward(self, batch: Any) -> Tensor:
         """float32[num_graphs, 2] of a PyG-like ``batch`` with ``x, edge_index, edge_attr, batch, num_graphs, key``."""
+        return self.network(*self._inputs(batch))
+
+    def embed(self, batch: Any) -> Tensor:
+        """The pooled embedding of each graph, float32[num_graphs, D]; ``network.classify`` makes its logits of it."""
+        embed: Any = self.network.embed
+        return embed(*self._inputs(batch))
+
+    def _inputs(self, batch: Any) -> tuple[Any, ...]:
+        """What the network takes, from raw features and keys."""
         ids = self.vocabulary(batch.key)
         x, edge_attr = self.scaler(batch.x, batch.edge_attr, ids)
         ids = batch.key if self.network.takes_keys else ids
-        return self.network(x, ids, batch.edge_index, edge_attr, batch.batch, batch.num_graphs)
+        return x, ids, batch.edge_index, edge_attr, batch.batch, batch.num_graphs
