@@ -42,10 +42,18 @@ FREE_ON_RESUME = (
     "trainer.save_every_epoch",
     "trainer.load_weights",
     "trainer.device",
+    "experts.",
 )
 
 #: Keys that `evaluate RUN key=value` may change, by how they begin.
-FREE_AFTER_TRAINING = ("data.path=", "data.store=", "loader.eval_batch_size=", "evaluation.")
+FREE_AFTER_TRAINING = (
+    "data.path=",
+    "data.store=",
+    "loader.eval_batch_size=",
+    "evaluation.",
+    "experts.gat=",
+    "experts.anomaly=",
+)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from tqdm import tqdm
 
 from applications._job import Job
@@ -59,8 +60,22 @@ def make_trainer(
 
     ``folder`` is where the run lies now, if it was moved since; ``resume`` lets ``fit`` take up what the folder holds.
     """
+    return trainer_around(
+        cls, job, lambda: cls.build_model(job.model, vocabulary, scaler), folder=folder, resume=resume
+    )
+
+
+def trainer_around(
+    cls: type[JobTrainer],
+    job: Job,
+    build: Callable[[], nn.Module],
+    *,
+    folder: Path | None = None,
+    resume: bool = False,
+) -> BaseTrainer:
+    """The job's trainer around what ``build`` makes, its random weights those of the job's seed; else as above."""
     seed_everything(job.trainer.seed)
-    model = cls.build_model(job.model, vocabulary, scaler)
+    model = build()
     conf = job.model_dump(mode="json")
     conf["trainer"]["load_weights"] = resume
     if folder is not None:
@@ -96,17 +111,15 @@ def node_scores(
     return torch.cat(parts).float().numpy() if parts else np.zeros(0, np.float32)
 
 
-def raw_window_scores(
-    trainer: BaseTrainer, store: GraphStore, rows: NDArray[np.int64], batch_size: int
-) -> NDArray[np.float64] | None:
-    """The same by the weights that the optimizer left, float64[n]; None where they are the run's best ones anyway.
+def raw_scores(trainer: BaseTrainer, loader: Any) -> NDArray[np.float64] | None:
+    """The scores by the weights that the optimizer left, float64[n]; None where they are the run's best ones anyway.
 
-    ``trainer`` is one that ``restored_trainer`` made. It keeps the raw weights afterwards.
+    ``trainer`` is a restored one. It keeps the raw weights afterwards.
     """
     path = trainer.save_loc / BEST
     if load_weights(path, trainer.model, trainer.device, "raw")["validated"] != "ema":
         return None
-    parts = trainer.predict_on(PackedLoader(store, rows, batch_size=batch_size, device=str(trainer.device)))
+    parts = trainer.predict_on(loader)
     return torch.cat(parts).double().numpy() if parts else np.zeros(0)
 
 

@@ -86,6 +86,17 @@ def _short(value: float | None, form: str) -> str:
     return "undefined" if value is None else form.format(value)
 
 
+def fusion_figures(fusion: Mapping[str, Any]) -> str:
+    """Mean reward, regret and F1 of every way to combine the experts, on the test windows (else on validation)."""
+    part = "test" if fusion["test"] else "validation"
+    width = max(len(name) for name in fusion[part])
+    lines = [f"  {part}: mean reward, regret and F1 at the fusion's threshold; in use: {fusion['rule']}"]
+    for name, row in fusion[part].items():
+        f1 = "undefined" if row["f1"] is None else f"{row['f1']:.4f}"
+        lines.append(f"    {name:<{width}}  {row['reward']:+.4f}  {row['regret']:.4f}  {f1}")
+    return "\n".join(lines)
+
+
 def _figure(figures: Mapping[str, Any], name: str, form: str) -> str:
     value = figures[name]
     return form.format(value) if value is not None else f"undefined: {figures['undefined'][name]}"

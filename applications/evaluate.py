@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from applications._cli import parser, run
 from applications._data import Data, load_data, require_valid
+from applications._fusion import is_fusion, judge_fusion
 from applications._licence import stated_licences
 from applications._model_card import model_card
 from applications._run import (
@@ -24,8 +28,8 @@ from applications._run import (
     to_json,
     write_text,
 )
-from applications._scoring import node_scores, raw_window_scores, restored_trainer, scores_frame, window_scores
-from applications._summary import main_figures
+from applications._scoring import node_scores, raw_scores, restored_trainer, scores_frame, window_scores
+from applications._summary import fusion_figures, main_figures
 from applications._weights import write_weights
 from applications.report import report_run
 from credit_like.config import UserError
@@ -39,6 +43,7 @@ from credit_like.evaluation import (
     with_raw,
     write_scores,
 )
+from credit_like.graphs import PackedLoader
 from credit_like.graphs.plan import TRAIN
 
 
@@ -65,17 +70,24 @@ def evaluate_run(
     require_valid(run.certificate)
     data = data or load_data(run.job.data)
     require_same_store(run, data)
-    detector, rows = restored_trainer(run), data.scored
-    raw = raw_window_scores(detector, data.store, rows, run.job.loader.eval_batch_size)
-    score, rate = window_scores(detector, data.store, rows, run.job.loader.eval_batch_size)  # its weights stay
+    rows, size, fusion, by_id = data.scored, run.job.loader.eval_batch_size, None, None
+    controls: dict[str, NDArray[np.float64]] = {}
+    if is_fusion(run.trainer):
+        detector, score, rate, raw, controls, fusion = judge_fusion(run, data)
+    else:
+        detector = restored_trainer(run)
+        raw = raw_scores(detector, PackedLoader(data.store, rows, batch_size=size, device=str(detector.device)))
+        score, rate = window_scores(detector, data.store, rows, size)  # its weights stay
+        by_id = node_scores(detector, data.store, rows, size)
     frame = scores_frame(data.store, rows, score, data.captures)
-    by_id = node_scores(detector, data.store, rows, run.job.loader.eval_batch_size)
     if by_id is not None:
         frame = with_nodes(frame, data.store, rows, by_id, data.captures)
-    frame = with_controls(frame, control_scores(data.store, data.windows(TRAIN), rows))
+    frame = with_controls(frame, controls | control_scores(data.store, data.windows(TRAIN), rows))
     frame = with_raw(frame, raw)
     scores = Scores(frame, {capture.name: capture.intervals for capture in data.captures if capture.intervals})
     metrics = evaluate(scores, run.job.evaluation, data.calibration_captures, traffic_groups(data.plan))
+    if fusion is not None:
+        metrics["fusion"] = fusion.model_dump(mode="json")
     forget_evaluation(run.folder)
     write_scores(run.folder / SCORES, scores.frame, scores.intervals)
     write_text(run.folder / METRICS, to_json(metrics))
@@ -84,11 +96,14 @@ def evaluate_run(
     facts["throughput"]["windows scored a second"] = f"{rate:,.0f}"
     write_text(run.folder / FACTS, to_json(facts))
     weights = write_weights(run, detector.model, averaged=raw is not None)
-    size, licences = sum(p.numel() for p in detector.model.parameters()), stated_licences(run.job.data.path)
-    card = model_card(run, metrics, weights, licences, facts["environment"], size)
+    parameters = sum(p.numel() for p in detector.model.parameters())
+    card = model_card(run, metrics, weights, stated_licences(run.job.data.path), facts["environment"], parameters)
     write_text(run.folder / CARD, card)
     path = report_run(run.folder, trainer)
-    print(f"{main_figures(metrics)}\nreport: {path}")
+    print(main_figures(metrics))
+    if fusion is not None:
+        print(fusion_figures(metrics["fusion"]))
+    print(f"report: {path}")
     return metrics
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from applications._cli import parser, run
+from applications._fusion import is_fusion, predict_by_fusion
 from applications._logs import print_notes
 from applications._reading import add_reading, reading_of
 from applications._run import open_run, read_metrics
@@ -74,10 +75,14 @@ def predict_log(
     with tempfile.TemporaryDirectory(prefix="credit-like-") as scratch:
         store = GraphStore.build(Path(scratch) / "store", captures, plan, run.job.data.window)
         rows = np.arange(len(store))
-        detector = restored_trainer(run)
-        score, _ = window_scores(detector, store, rows, run.job.loader.eval_batch_size)
+        if is_fusion(run.trainer):
+            score, known = predict_by_fusion(run, store, rows)
+        else:
+            detector = restored_trainer(run)
+            score, _ = window_scores(detector, store, rows, run.job.loader.eval_batch_size)
+            known = known_keys(detector.model)
         table = scores_frame(store, rows, score, captures)
-    warn_of_strangers(captures, known_keys(detector.model))
+    warn_of_strangers(captures, known)
     table = table.with_columns(alarm=pl.Series(window_set(table, (), rule).alarm)).select(COLUMNS)
     with replacing(output) as temporary:
         if output.suffix == ".csv":

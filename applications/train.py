@@ -5,11 +5,23 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+from torch import nn
 
 from applications._cli import add_conf, parse_conf, parser, run
 from applications._data import Data, certify, fit_inputs, learning_windows, load_data
+from applications._fusion import (
+    EXPERTS,
+    FusionData,
+    expert_facts,
+    is_fusion,
+    load_fusion_data,
+    open_experts,
+    require_same_experts,
+    untrained_fusion,
+)
 from applications._job import Job, load_job
 from applications._registry import JobTrainer, learns_from_benign
 from applications._run import (
@@ -28,9 +40,10 @@ from applications._scoring import make_trainer
 from applications._summary import data_summary
 from applications.evaluate import evaluate_run
 from credit_like.graphs import PackedLoader
-from credit_like.graphs.plan import TRAIN
+from credit_like.graphs.plan import FUSION, TRAIN, VALIDATION
 from credit_like.training import BaseTrainer, Stopped
 from credit_like.training.device import choose_device
+from trainers.expert_table import ExpertLoader
 
 
 def main(argv: list[str]) -> None:
@@ -65,6 +78,8 @@ def train(
     Raises UserError when the run folder is taken, when a resume does not fit it, or when the data cannot be used;
     KeyboardInterrupt or Stopped, with how to go on, when it is stopped.
     """
+    if is_fusion(cls):
+        return train_fusion(job, cls, resume=resume, flags=flags, data=data)
     choose_device(job.trainer.device)  # a GPU that is not there is known before the logs are read
     if resume:
         require_same_job(job)
@@ -88,6 +103,51 @@ def train(
     valid_loader = PackedLoader(data.store, valid_rows, job.loader.eval_batch_size, device=device)
     counts = torch.tensor([len(data.windows(TRAIN, label)) for label in (0, 1)])
     loss = cls.build_loss(job.trainer, counts).to(trainer.device)
+    _fit(trainer, job, train_loader, valid_loader, loss, flags)
+    return data
+
+
+def train_fusion(
+    job: Job, cls: type[JobTrainer], *, resume: bool = False, flags: Sequence[str] = (), data: Data | None = None
+) -> FusionData:
+    """Run a job whose trainer learns from two other runs: as ``train``, with what the experts say of each window.
+
+    Raises UserError for experts that cannot be fused, besides what ``train`` raises.
+    """
+    choose_device(job.trainer.device)
+    if resume:
+        require_same_job(job)
+    else:
+        require_free(job.save_loc)
+    with nothing_left_behind(job.save_loc):
+        experts = open_experts(job)
+        fused, certificate = load_fusion_data(job, experts, data)
+        print(data_summary(fused))
+        if resume:
+            require_same_data(job, certificate)
+            require_same_experts(job.save_loc, experts)
+    write_run(job, certificate)
+    write_text(job.save_loc / EXPERTS, to_json(expert_facts(experts, fused.table)))
+
+    train_table, valid_table = fused.of(fused.windows(FUSION)), fused.of(fused.windows(VALIDATION))
+    trainer = untrained_fusion(cls, job, train_table, resume=resume)
+    train_loader = ExpertLoader(
+        train_table,
+        job.loader.batch_size,
+        shuffle=True,
+        seed=job.trainer.seed,
+        follow=job.trainer.discount > 0,
+    )
+    valid_loader = ExpertLoader(valid_table, job.loader.eval_batch_size)
+    loss = cls.build_loss(job.trainer, torch.bincount(train_table.label, minlength=2)).to(trainer.device)
+    _fit(trainer, job, train_loader, valid_loader, loss, flags)
+    return fused
+
+
+def _fit(
+    trainer: BaseTrainer, job: Job, train_loader: Any, valid_loader: Any, loss: nn.Module, flags: Sequence[str]
+) -> None:
+    """Train, and write down how long it took; a stop says how to go on."""
     optimizer = job.optimizer.build(trainer.model)
     started = time.perf_counter()
     try:
@@ -106,7 +166,6 @@ def train(
     write_text(
         job.save_loc / FACTS, to_json({"environment": environment(), "throughput": throughput(trainer, seconds)})
     )
-    return data
 
 
 def throughput(trainer: BaseTrainer, seconds: float) -> dict[str, str]:

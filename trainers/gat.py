@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import torch
@@ -13,6 +14,7 @@ from credit_like.config import Settings
 from credit_like.graphs import FeatureScaler, Vocabulary
 from credit_like.models import GAT, Detector, make_loss
 from credit_like.training import BaseTrainer
+from credit_like.training.wrapping import unwrapped
 
 
 class GATSettings(BaseTrainer.Settings):
@@ -111,6 +113,23 @@ class GATTrainer(BaseTrainer):
         """The attack probability of each id of each window, float32[N]: the classifier's head on that node alone."""
         detector: Any = self.model
         return attack_probability(detector.node_logits(batch))
+
+    def expert_outputs(self, batch: Any) -> dict[str, Tensor]:
+        """What a fusion of experts reads of each window, each float64[B]: ``score`` (the attack probability),
+        ``confidence`` (1 - its entropy / ln 2, in [0, 1]), and ``embedding_mean``, ``embedding_std`` and
+        ``embedding_norm`` of the pooled embedding."""
+        detector: Any = unwrapped(self.model)
+        embedding = detector.embed(batch)
+        score = attack_probability(detector.network.classify(embedding)).double()
+        embedding = embedding.double()
+        entropy = -(torch.xlogy(score, score) + torch.xlogy(1 - score, 1 - score))
+        return {
+            "score": score,
+            "confidence": 1 - entropy / math.log(2),
+            "embedding_mean": embedding.mean(dim=1),
+            "embedding_std": embedding.std(dim=1, correction=0),
+            "embedding_norm": embedding.norm(dim=1),
+        }
 
 
 def attack_probability(logits: Tensor) -> Tensor:

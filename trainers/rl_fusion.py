@@ -27,6 +27,7 @@ from credit_like.models.fusion import (
     Transitions,
 )
 from credit_like.training import BaseTrainer, Logger
+from credit_like.training.wrapping import unwrapped
 from trainers.expert_table import ExpertTable
 from trainers.gat import ranking
 
@@ -173,7 +174,7 @@ class RLFusionTrainer(BaseTrainer):
     @property
     def policy(self) -> FusionPolicy:
         """The model, whatever wraps it."""
-        return cast(FusionPolicy, getattr(self.model, "module", self.model))
+        return cast(FusionPolicy, unwrapped(self.model))
 
     def batch_size(self, batch: Any) -> float:
         return float(len(batch["columns"]))

@@ -151,6 +151,35 @@ class TestSet(_Part):
     oracle: Oracle
 
 
+class FusionRow(_Part):
+    """One way to decide about windows from two experts' outputs, with an alarm above the fusion's own threshold."""
+
+    reward: float = Field(description="mean a window")
+    regret: float = Field(description="mean reward of the best alpha for each window, minus this")
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    fpr: float | None
+    auroc: float | None
+    undefined: dict[str, str] = Field(description="figure -> why it has no value")
+
+
+class Fusion(_Part):
+    """A fusion policy beside simpler ways to decide; ``validation`` decided which rule is in use."""
+
+    agent: str
+    experts: dict[str, str] = Field(description="gat, anomaly -> the trainer that made it")
+    threshold: float = Field(description="of the fused score, in training, validation and test")
+    rewards: dict[str, float] = Field(description="what each outcome of a decision is worth")
+    rule: Literal["policy", "gat", "anomaly"] = Field(description="what is in use")
+    best_fixed_alpha: float = Field(description="chosen on the fusion windows")
+    alphas: list[float]
+    benign_by_alpha: list[int] = Field(description="benign test windows that the policy gives each alpha")
+    attack_by_alpha: list[int] = Field(description="attack test windows that the policy gives each alpha")
+    validation: dict[str, FusionRow]
+    test: dict[str, FusionRow] = Field(description="the windows of all test sets together; empty without any")
+
+
 class Calibration(_Part):
     """The threshold and what it promises of single windows; ``settings.alarm`` makes alarms of those above it."""
 
@@ -189,6 +218,7 @@ class Metrics(_Part):
         description="where averaged weights were judged: what the raw ones reach, at a threshold calibrated in the "
         "same way, on validation, each test set, and all test sets (overall); difference is averaged minus raw",
     )
+    fusion: Fusion | None = Field(None, description="of a detector that fuses two others, else null")
 
 
 def json_schema() -> dict[str, Any]:

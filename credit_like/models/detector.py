@@ -32,7 +32,13 @@ class Detector(nn.Module):
         network: Any = self.network
         return network.classify_nodes(*self._inputs(batch))
 
+    def embed(self, batch: Any) -> Tensor:
+        """The pooled embedding of each graph, float32[num_graphs, D]; ``network.classify`` makes its logits of it."""
+        embed: Any = self.network.embed
+        return embed(*self._inputs(batch))
+
     def _inputs(self, batch: Any) -> tuple[Any, ...]:
+        """What the network takes, from raw features and keys."""
         ids = self.vocabulary(batch.key)
         x, edge_attr = self.scaler(batch.x, batch.edge_attr, ids)
         ids = batch.key if self.network.takes_keys else ids
