@@ -59,9 +59,13 @@ def main(argv: list[str] | None = None) -> None:
     wanted = divisions(plan, there, options.divisions)
     with ProcessPoolExecutor(options.jobs, get_context("spawn"), one_thread) as pool:
         waiting = {pool.submit(work_through, plan, part, models, seeds, until): part for part in wanted}
-        for done in as_completed(waiting):
-            for cell, what in done.result().items():
-                print(f"{waiting[done].name}: {cell}: {what}", flush=True)
+        try:
+            for done in as_completed(waiting):
+                for cell, what in done.result().items():
+                    print(f"{waiting[done].name}: {cell}: {what}", flush=True)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # Ctrl-C stops what runs, resumable; nothing else shall begin then
+            raise
     report = {
         "machine": machine(),
         "seeds": options.seeds,
