@@ -14,8 +14,8 @@ def add_new_log(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--format",
         metavar="NAME",
-        help="candump, can_train_and_test, hcrl_csv or crysys (candump with label columns); "
-        "without it .log is candump and .csv can_train_and_test",
+        help="candump, candump_text, can_train_and_test, hcrl_csv, hcrl_text, daga, asc, trc or crysys (candump with "
+        "label columns); without it .log is candump, .csv can_train_and_test, .asc and .trc themselves",
     )
     made.add_argument("--force", action="store_true", help="replace the log where it is there already")
 

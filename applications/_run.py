@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,12 +89,14 @@ def require_free(folder: Path) -> None:
 
 @contextmanager
 def nothing_left_behind(folder: Path) -> Iterator[None]:
-    """When what is done inside fails, an empty ``folder`` goes: a wrong path to the data must not leave run folders."""
+    """When what is done inside fails, a ``folder`` with nothing in it, or just the demo's mark, goes: a wrong path to
+    the data must not leave run folders.
+    """
     try:
         yield
     except BaseException:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+        if folder.is_dir() and all(path.name == DEMO_MARK for path in folder.iterdir()):
+            shutil.rmtree(folder)
         raise
 
 

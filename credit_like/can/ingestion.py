@@ -73,7 +73,7 @@ class _Writer:
         self._logs = {name: log for name, log in logs.items() if name not in leave_out}
         self._progress, self._known_ranks = progress, ranks or {}
         self._attack_names = [""]
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self.ranks: dict[str, NDArray[np.uint8]] = {}
         self.facts: list[CaptureFacts] = []
         self.out_of_order = False
@@ -85,7 +85,7 @@ class _Writer:
             table.sink_parquet(
                 path, statistics=False, row_group_size=_ROW_GROUP, maintain_order=True, metadata=self._metadata
             )
-        except pl.exceptions.PolarsError as error:
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             if self._error is not None:
                 raise self._error from None  # polars made another of it
             raise UserError(f"{path.parent}: cannot be written to: {str(error).splitlines()[0]}") from error
@@ -109,7 +109,7 @@ class _Writer:
                     for table in self._tables_of(name, log):
                         bar.update(len(table))
                         yield table
-        except Exception as error:
+        except BaseException as error:
             self._error = error
             raise
 

@@ -25,7 +25,7 @@ from credit_like.can.writers import LABELLED, WRITERS
 from credit_like.config import UserError, closest
 
 #: The format that a file name stands for; ``.gz`` may follow.
-SUFFIXES = {".log": "candump", ".csv": "can_train_and_test"}
+SUFFIXES = {".log": "candump", ".csv": "can_train_and_test", ".asc": "asc", ".trc": "trc"}
 
 
 def output_format(path: str | Path, format: str | None = None) -> str:

@@ -62,3 +62,10 @@ def test_it_never_replaces_what_is_not_its_own(tmp_path: Path, finished: Path, c
 def test_missing_logs_are_named(capsys: Output) -> None:
     assert main(["demo", "no/such/logs", "--quick"]) == 1
     assert "there is no no/such/logs" in capsys.readouterr().err
+
+
+def test_logs_that_cannot_be_read_leave_no_run_folder(tmp_path: Path, capsys: Output) -> None:
+    (tmp_path / "drive.log").write_text("what is this?\n")
+    assert main(["demo", "drive.log", "--quick"]) == 1
+    assert "drive.log: no log of a known format (its first line is 'what is this?')" in capsys.readouterr().err
+    assert not list((tmp_path / "runs").iterdir())

@@ -44,6 +44,11 @@ def test_what_is_written_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[s
         ("a.log", [], "candump"),
         ("a.log", ["--format", "crysys"], "crysys"),
         ("a.txt", ["--format", "hcrl_csv"], "hcrl_csv"),
+        ("a.txt", ["--format", "hcrl_text"], "hcrl_text"),
+        ("a.csv", ["--format", "daga"], "daga"),
+        ("a.log", ["--format", "candump_text"], "candump_text"),
+        ("a.asc", [], "asc"),
+        ("a.trc.gz", [], "trc"),
     ],
 )
 def test_a_masquerade_in_every_format(drive: Path, tmp_path: Path, name: str, options: list[str], format: str) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ import pytest
 from credit_like.can import (
     COLUMNS,
     Capture,
+    FrameTable,
     LogError,
     ingest,
     open_log,
@@ -154,6 +157,22 @@ class TestRefused:
     def test_a_folder_that_is_not_there(self, messy: Path, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="cannot be written"):
             ingested(tmp_path / "no" / "frames.parquet", messy, max_bad_lines=0.1)
+
+    @pytest.mark.parametrize("end", [KeyboardInterrupt, ValueError])
+    def test_an_interruption_leaves_nothing(
+        self, messy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: type[BaseException]
+    ) -> None:
+        (scan,) = open_log(messy, max_bad_lines=0.1, block_bytes=100)
+        whole = scan.frames
+
+        def interrupted() -> Iterator[FrameTable]:
+            yield from itertools.islice(whole(), 3)
+            raise end("enough")
+
+        monkeypatch.setattr(scan, "frames", interrupted)
+        with pytest.raises(end, match="enough"):
+            ingest({"messy.log": scan}, tmp_path / "frames.parquet")
+        assert [file.name for file in tmp_path.iterdir()] == ["messy.log"]
 
     def test_no_logs(self, tmp_path: Path) -> None:
         with pytest.raises(LogError, match="there is no log to make it from"):

@@ -110,7 +110,7 @@ class TestRefusals:
     def test_missing_folder_and_unreadable(self, tmp_path: Path) -> None:
         with pytest.raises(LogError, match=r"nowhere\.log: no such file; check the path"):
             read_log(tmp_path / "nowhere.log")
-        with pytest.raises(LogError, match="is a folder; give it to read_dataset"):
+        with pytest.raises(LogError, match="is a folder; give a log in it"):
             read_log(tmp_path)
         with pytest.raises(LogError, match=r"cannot be read .*; check the path and its rights"):
             read_log(log(tmp_path, CANDUMP) / "below")

@@ -119,9 +119,7 @@ def test_the_format_follows_from_the_name() -> None:
     assert output_format("a/drive.log") == output_format("drive.LOG.gz") == "candump"
     assert output_format("drive.csv") == output_format("x.log", "can-train-and-test") == "can_train_and_test"
     assert output_format("no.suffix", "HCRL_csv") == "hcrl_csv"
-    with pytest.raises(
-        UserError, match=r"drive\.dat: .* end it in \.log \(candump\) or \.csv \(can_train_and_test\), or name one of"
-    ):
+    with pytest.raises(UserError, match=r"drive\.dat: .* end it in \.log \(candump\) or \.csv .*, or name one of"):
         output_format("drive.dat")
     with pytest.raises(UserError, match=r"No writer is named 'hcrl' \(did you mean 'hcrl_csv'\?\); known: candump, "):
         output_format("drive.log", "hcrl")

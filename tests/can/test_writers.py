@@ -15,7 +15,7 @@ from credit_like.can import writers
 from credit_like.can.frames import ERROR, EXTENDED, FD, REMOTE, FrameTable
 from credit_like.can.read import read_log
 from credit_like.can.readers import READERS
-from credit_like.can.writers import WRITERS, write_candump, write_crysys, write_ctt_csv, write_hcrl_csv
+from credit_like.can.writers import LABELLED, WRITERS, write_candump, write_crysys, write_ctt_csv, write_hcrl_csv
 from credit_like.config import UserError
 
 
@@ -104,7 +104,7 @@ def test_every_format_comes_back_through_its_reader(tmp_path: Path, name: str, s
     (capture,) = read_log(path)
     assert capture.source.format == name
     assert not capture.source.defects
-    columns = ("id", "flags", "bus", "length", "payload") + (() if name == "candump" else ("label",))
+    columns = ("id", "flags", "bus", "length", "payload") + (("label",) if name in LABELLED else ())
     assert_same(capture.frames, PLAIN, *columns)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
@@ -142,7 +142,24 @@ def test_candump_keeps_everything_and_labels_in_columns_of_their_own(
     assert_same(read_log(path)[0].frames, frames)
 
 
-@given(frames=any_frames(plain=True), name=st.sampled_from(["can_train_and_test", "hcrl_csv"]))
+@given(frames=any_frames(plain=False), name=st.sampled_from(["candump_text", "hcrl_text", "asc", "trc"]))
+def test_text_formats_keep_all_that_they_do_not_refuse(
+    tmp_path_factory: pytest.TempPathFactory, frames: FrameTable, name: str
+) -> None:
+    left_out = {"candump_text": 0, "hcrl_text": ERROR | FD, "asc": ERROR | FD, "trc": ERROR}[name]
+    kept = frames[frames.flags & left_out == 0]
+    kept = replace(kept, bus=kept.bus * 0) if name == "hcrl_text" else kept
+    path = tmp_path_factory.mktemp("text") / "any.log"
+    if left_out & np.bitwise_or.reduce(frames.flags):
+        with pytest.raises(UserError, match="cannot hold"):
+            WRITERS[name](frames, path)
+    WRITERS[name](kept, path)
+    read = read_log(path)[0].frames
+    kept = kept if read.payload.shape == kept.payload.shape else replace(kept, payload=kept.payload[:, :8])
+    assert_same(read, kept, "id", "flags", "bus", "length", "payload")
+
+
+@given(frames=any_frames(plain=True), name=st.sampled_from(["can_train_and_test", "hcrl_csv", "daga"]))
 def test_csv_keeps_everything(tmp_path_factory: pytest.TempPathFactory, frames: FrameTable, name: str) -> None:
     path = tmp_path_factory.mktemp("csv") / "any.csv"
     WRITERS[name](frames, path)

@@ -30,7 +30,8 @@ class Head:
 class Reader(ABC):
     """One log format. An instance reads one log, and may keep state between its blocks (names of interfaces).
 
-    A format is a subclass of :class:`TextReader` or of :class:`RecordReader`.
+    A format is a subclass of :class:`TextReader` or of :class:`RecordReader`; but for our own Parquet, whose captures
+    are known before they are read.
 
     Attributes:
         name: what ``--format`` calls it.

@@ -143,7 +143,7 @@ def texts_in(path: Path) -> list[LogText]:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            kind = "a folder; give it to read_dataset" if path.is_dir() else "not a regular file; give a log"
+            kind = "a folder; give a log in it" if path.is_dir() else "not a regular file; give a log"
             raise LogError(f"{path}: is {kind}")
         if status.st_size == 0:
             raise UnknownFormatError(str(path), "is empty", "give a log with frames")
