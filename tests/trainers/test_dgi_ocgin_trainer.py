@@ -22,11 +22,11 @@ KEYS = torch.tensor([0x100, 0x200, 0x300, 0x400])
 
 
 def window(seed: int, attack: bool = False, nodes: int = 4, edges: int = 8) -> Data:
-    """Each id has features of its own; an attack swaps those of two ids."""
+    """Each id has features of its own; an attack swaps those of two ids and lifts them."""
     rng = torch.Generator().manual_seed(seed)
     x = torch.linspace(-1, 1, 4 * 36).view(4, 36)[:nodes] + 0.1 * torch.randn(nodes, 36, generator=rng)
     if attack:
-        x[[0, 1]] = x[[1, 0]]
+        x[[0, 1]] = x[[1, 0]] + 0.5
     return Data(
         x=x,
         edge_index=torch.randint(0, nodes, (2, edges), generator=rng),
