@@ -66,7 +66,7 @@ class ConformalTail(nn.Module):
             raise RuntimeError("there are no calibration scores yet; fit them on benign graphs first")
         given = scores.double()
         known = self.scores[:n]
-        p = (1 + n - torch.searchsorted(known, given, side="left")) / (n + 1)
+        p = (1 + n - torch.searchsorted(known, given, side="left")).double() / (n + 1)
         largest = known[-1]
         beyond = (given / largest.clamp(min=1e-300)).clamp(min=1.0) ** (-1.0 / self.index)
         return p * torch.where(given > largest, beyond, torch.ones_like(beyond))
