@@ -15,6 +15,7 @@ VERBS = {
     "evaluate": "a run folder -> scores and metrics on held-out captures",
     "predict": "a trained detector and new logs -> scores",
     "report": "a run folder -> one self-contained HTML report",
+    "verify": "a run folder and its raw logs -> which of its claims hold",
     "demo": "all of the above in minutes, on simulated or on your own logs",
     "simulate": "a simulated drive -> a log",
     "inject": "a log -> the same log with an attack in it",
