@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -77,6 +77,13 @@ def without_words(claimed: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def calibration_captures(benign: pl.DataFrame, groups: Sequence[Iterable[str]]) -> list[str]:
+    """Of each group the capture with most of these windows, so that no stretch of a drive counts twice."""
+    count = dict(benign.group_by("capture").len().iter_rows())
+    best = [max(group, key=lambda name: count.get(name, 0)) for group in groups]
+    return sorted(name for name in best if count.get(name, 0))
+
+
 class _Recomputation:
     def __init__(self, settings: Mapping[str, Any], scores: ScoresTable, groups: Sequence[Mapping[str, Any]]) -> None:
         self.settings = {name: settings[name] for name in _SETTINGS if name in settings}
@@ -86,7 +93,7 @@ class _Recomputation:
             settings["bootstrap_rounds"], settings["bootstrap_block"], settings["seed"], self.groups
         )
         validation = scores.frame.filter(pl.col("split") == "validation")
-        self.captures = self._calibration_captures(validation)
+        self.captures = calibration_captures(validation.filter(BENIGN), self.groups)
         self.calibration = validation.filter(BENIGN & pl.col("capture").is_in(self.captures))
         self.hours = Judged(self.calibration, 0.0).hours
         self.rate = settings["target_fpr"]
@@ -123,12 +130,6 @@ class _Recomputation:
 
     def _judged(self, rows: pl.Expr) -> Judged:
         return Judged(self.frame.filter(rows), self.threshold)
-
-    def _calibration_captures(self, validation: pl.DataFrame) -> list[str]:
-        """Of each group the capture with most benign validation windows, so that no stretch of a drive counts twice."""
-        count = dict(validation.filter(BENIGN).group_by("capture").len().iter_rows())
-        best = [max(group, key=lambda name: count.get(name, 0)) for group in self.groups]
-        return sorted(name for name in best if count.get(name, 0))
 
     def _threshold(self, column: str) -> float:
         """The score that ``exceeding`` benign validation windows reach: the m-th largest of n, m = (n + 1) * rate."""

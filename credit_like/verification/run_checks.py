@@ -19,7 +19,7 @@ from credit_like.verification.certificate_checks import CertificateChecks
 from credit_like.verification.checks import Check, Finding, differences, many, timed
 from credit_like.verification.claims import Claims, DeployedDetector
 from credit_like.verification.fits import scaler_digest, scaler_problems, statistics
-from credit_like.verification.metrics import recomputed, without_words
+from credit_like.verification.metrics import calibration_captures, recomputed, without_words
 from credit_like.verification.reference import ReferenceGraph, reference_graph
 from credit_like.verification.windows import SCHEMA, rows_of
 
@@ -33,10 +33,6 @@ _FITTED_ON = {
     "benign training windows outside attack intervals": _TRAIN & (pl.col("label") == 0) & _OUTSIDE,
     "benign training windows": _TRAIN & (pl.col("label") == 0),
     "all training windows": _TRAIN,
-}
-_CHOSEN_BY = {
-    "validation windows outside attack intervals": _VALIDATION & _OUTSIDE,
-    "benign validation windows outside attack intervals": _VALIDATION & _OUTSIDE & (pl.col("label") == 0),
 }
 
 #: What tells a window from all others.
@@ -174,8 +170,7 @@ class RunChecks:
             return f"it was chosen by {metric}, in which no validation or test window has a part", []
         trained = self.windows.filter(_TRAIN & _OUTSIDE)["label"].to_list()
         found = {}
-        for name, chosen in _CHOSEN_BY.items():
-            windows = self.windows.filter(chosen)
+        for name, windows in self._chosen_by().items():
             described = zip(self._graphs(windows), windows["label"], windows["index"], strict=True)
             graphs = [as_data(*window) for window in described]
             found[name] = self.detector.validation(graphs, [trained.count(0), trained.count(1)])
@@ -183,6 +178,17 @@ class RunChecks:
                 return f"{metric} {value:.6g} with that of {len(graphs):,} {name}", []
         shown = ", ".join(f"{other:.6g} ({name})" for name, other in found.items())
         return f"{metric} with that of validation windows", [f"{metric} was {value:.6g}; it is {shown}"]
+
+    def _chosen_by(self) -> dict[str, pl.DataFrame]:
+        """The windows that a best epoch may be chosen by: a trainer of benign traffic sees one copy of a drive only."""
+        windows = self.windows.filter(_VALIDATION & _OUTSIDE)
+        benign = windows.filter(pl.col("label") == 0)
+        once = calibration_captures(benign, [[m["capture"] for m in x["captures"]] for x in self.claimed["groups"]])
+        return {
+            "validation windows outside attack intervals": windows,
+            "benign validation windows outside attack intervals": benign,
+            "benign validation windows of one capture a group": benign.filter(pl.col("capture").is_in(once)),
+        }
 
     def _graphs(self, windows: pl.DataFrame) -> Iterator[ReferenceGraph]:
         for capture, rows in self.logs.rows(windows):
