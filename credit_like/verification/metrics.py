@@ -24,6 +24,16 @@ _SETTINGS = ("target_fpr", "false_alarms_per_hour", "alarm", "bootstrap_rounds",
 #: Columns of scores of other detectors: controls by name, and the raw weights where averaged ones were judged.
 _CONTROL, _RAW = "control/", "raw_score"
 
+#: Figures that frames have as windows do, and the counts among them.
+_FRAME_COUNTS = ("attack", "benign", "true_positive", "false_positive", "true_negative", "false_negative")
+_FRAME_FIGURES = (
+    *_FRAME_COUNTS,
+    *("precision", "recall", "f1", "mcc", "fpr", "auroc", "auprc", "recall_at_fpr_1e2", "recall_at_fpr_1e3"),
+    *("precision_at_recall_95", "calibration_error"),
+)
+#: One entry an id of the window: its score, and the frames of it that are labelled 1 and 0.
+_NODES = ("node_score", "node_attack", "node_benign")
+
 Intervals = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
@@ -77,6 +87,23 @@ def without_words(claimed: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def has_nodes(frame: pl.DataFrame) -> bool:
+    """Whether a scores table has the scores of single ids, by which frames are judged."""
+    return all(name in frame.columns for name in _NODES)
+
+
+def frames_of(frame: pl.DataFrame) -> pl.DataFrame:
+    """The labelled frames of the windows, one a row: each has the score of its id, and the family of its window."""
+    nodes = frame.select("family", *_NODES).explode(list(_NODES))
+    kinds = [
+        nodes.select("family", pl.col("node_score").cast(pl.Float64).alias("score"), pl.col(count).alias("count"))
+        .select(pl.all().repeat_by("count").list.explode())
+        .with_columns(label=pl.lit(label, pl.Int8), in_interval=pl.lit(False))
+        for label, count in ((1, "node_attack"), (0, "node_benign"))
+    ]
+    return pl.concat(kinds).select("family", "score", "label", "in_interval")
+
+
 def calibration_captures(benign: pl.DataFrame, groups: Sequence[Iterable[str]]) -> list[str]:
     """Of each group the capture with most of these windows, so that no stretch of a drive counts twice."""
     count = dict(benign.group_by("capture").len().iter_rows())
@@ -101,6 +128,7 @@ class _Recomputation:
             self.rate = settings["false_alarms_per_hour"] * self.hours / self.calibration.height
         self.exceeding = max(1, math.floor((self.calibration.height + 1) * Fraction(repr(float(self.rate)))))
         self.threshold = self._threshold("score")
+        self.frame_threshold = self._frame_threshold()
         rule = settings.get("alarm", {"k": 1, "n": 1})
         self.frame = _with_alarms(scores.frame, self.threshold, rule["k"], rule["n"])
 
@@ -114,10 +142,10 @@ class _Recomputation:
             "settings": self.settings,
             "calibration_captures": self.captures,
             "groups": self.groups,
-            "calibration": self._calibration(),
+            "calibration": self._calibration() | self._of_frames(claimed, "frame_threshold", self.frame_threshold),
             "validation": self._windows(self._judged(pl.col("split") == "validation")),
-            "overall": self._test_set(everything) if tests else None,
-            "test_sets": {name: self._test_set(x) for name, x in tests.items()},
+            "overall": self._test_set(everything, claimed) if tests else None,
+            "test_sets": {name: self._test_set(x, claimed) for name, x in tests.items()},
             "events": [{"test_set": name, **event} for name, x in tests.items() for event in self._events(x)],
         }
         if _RAW in self.frame.columns:
@@ -158,7 +186,33 @@ class _Recomputation:
         undefined = sorted(name for name, value in figures.items() if value is None)
         return {**figures, "undefined": undefined, "intervals": intervals or {}, "no_interval": intervals is None}
 
-    def _test_set(self, x: Judged) -> dict[str, Any]:
+    def _of_frames(self, claimed: Mapping[str, Any], name: str, value: Any) -> dict[str, Any]:
+        """``value`` under its name where ``metrics.json`` judges frames; of an older one nothing is asked."""
+        return {name: value} if "frame_threshold" in claimed["calibration"] else {}
+
+    def _frame_threshold(self) -> float | None:
+        """The score that so many of the calibration windows' benign frames exceed as windows do."""
+        if not has_nodes(self.calibration):
+            return None
+        scores = sorted(frames_of(self.calibration).filter(BENIGN)["score"], reverse=True)
+        return float(scores[max(1, math.floor((len(scores) + 1) * Fraction(repr(float(self.rate))))) - 1])
+
+    def _frames(self, rows: pl.DataFrame, family: str | None = None) -> dict[str, Any]:
+        """Figures of frames: attack frames of the windows (of a family) against all benign ones."""
+        if self.frame_threshold is None:
+            figures: dict[str, Any] = {name: 0 if name in _FRAME_COUNTS else None for name in _FRAME_FIGURES}
+            return figures | {"frames": 0, "left_out": 0, "undefined": sorted(set(_FRAME_FIGURES) - set(_FRAME_COUNTS))}
+        counted = rows.filter((pl.col("label") != 0) | ~pl.col("in_interval"))
+        frames = frames_of(counted)
+        if family is not None:
+            frames = frames.filter((pl.col("label") == 0) | (pl.col("family") == family))
+        x = Judged(frames, self.frame_threshold)
+        figures = {name: FIGURES[name](x) for name in _FRAME_FIGURES}
+        undefined = sorted(name for name, value in figures.items() if value is None)
+        left_out = frames_of(rows).height - frames_of(counted).height
+        return figures | {"frames": len(x.attack), "left_out": left_out, "undefined": undefined}
+
+    def _test_set(self, x: Judged, claimed: Mapping[str, Any]) -> dict[str, Any]:
         events = list(self._events(x))
         attacks = x.frame.filter(pl.col("label") == 1)
         families = sorted(set(attacks["family"]) | {event["family"] for event in events})
@@ -166,7 +220,8 @@ class _Recomputation:
             "captures": sorted(set(x.frame["capture"])),
             "windows": self._windows(x),
             "events": _event_figures(events),
-            "families": {name: self._family(x, name, events) for name in families},
+            "families": {name: self._family(x, name, events, claimed) for name in families},
+            **self._of_frames(claimed, "frames", self._frames(x.frame)),
             "controls": {
                 name.removeprefix(_CONTROL): self._control(x, name)
                 for name in x.frame.columns
@@ -175,13 +230,21 @@ class _Recomputation:
             "oracle": _oracle(x),
         }
 
-    def _family(self, x: Judged, family: str, events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def _family(
+        self, x: Judged, family: str, events: Sequence[Mapping[str, Any]], claimed: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Its attack windows against what is no attack in the captures that hold it."""
         mine = [event for event in events if event["family"] == family]
         attack = (pl.col("label") == 1) & (pl.col("family") == family)
         captures = sorted(set(x.frame.filter(attack)["capture"]) | {event["capture"] for event in mine})
         windows = x.where(pl.col("capture").is_in(captures) & (attack | (pl.col("label") != 1)))
-        return {"captures": captures, "windows": self._windows(windows), "events": _event_figures(mine)}
+        frames = self._frames(x.frame.filter(pl.col("capture").is_in(captures)), family)
+        return {
+            "captures": captures,
+            "windows": self._windows(windows),
+            "events": _event_figures(mine),
+            **self._of_frames(claimed, "frames", frames),
+        }
 
     def _control(self, x: Judged, column: str) -> dict[str, Any]:
         """Another detector's scores on the same windows, at a threshold set in the same way."""
