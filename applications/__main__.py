@@ -16,6 +16,7 @@ VERBS = {
     "predict": "a trained detector and new logs -> scores",
     "report": "a run folder -> one self-contained HTML report",
     "compare": "finished runs -> side by side, with what chance explains",
+    "verify": "a run folder and its raw logs -> which of its claims hold",
     "demo": "all of the above in minutes, on simulated or on your own logs",
     "inspect": "a log -> what is in it, and what is wrong with it",
     "ingest": "logs -> one Parquet file, which is read like them, only faster",

@@ -26,7 +26,7 @@ from benchmarks._parsing import polars_candump, polars_csv, python_can, write_py
 from benchmarks._timing import best, machine, table
 from credit_like.can import Capture, FrameTable, SourceFile, read_log, simulate, write_candump, write_ctt_csv
 from credit_like.graphs import GraphStore, PackedLoader, Segment, SplitPlan, WindowSettings, build_graphs
-from tests.graphs.reference import reference_graph
+from credit_like.verification.reference import reference_graph
 
 RESULTS = Path(__file__).parent / "results" / "data.json"
 DAGA = "daga_v40/clean/V40_03.can.zip"

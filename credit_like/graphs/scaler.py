@@ -19,6 +19,9 @@ from credit_like.graphs.vocabulary import Vocabulary, require_training
 
 #: Spread below this share of the centre is rounding of float32 features (2^-24 = 6e-8), not traffic.
 _ROUNDING = 1e-6
+#: Spread below this is rounding too, whatever the centre: a symmetric payload has a skewness of 0, give or take 1e-16,
+#: which no two machines round alike. No feature has a unit (bytes, seconds, nats, frames) in which it means anything.
+_NOISE = 1e-9
 #: Rows of a column block that are gathered at a time hold about this many bytes.
 _BLOCK_BYTES = 1 << 28
 #: Interquartile range of the normal distribution in standard deviations: 2 * 0.6745.
@@ -149,7 +152,7 @@ def _statistics(values: NDArray[np.float32], rows: NDArray[np.int64], kind: str)
     for first in range(0, columns, width):
         block = values[rows, first : first + width].astype(np.float64)
         middle, spread = block.mean(axis=0), block.std(axis=0)
-        constant = spread <= _ROUNDING * np.abs(middle)
+        constant = spread <= np.maximum(_ROUNDING * np.abs(middle), _NOISE)
         if kind == "robust":
             low, middle, high = np.percentile(block, [25, 50, 75], axis=0)
             spread = np.where(high > low, (high - low) / _NORMAL_IQR, spread)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from credit_like.can import read_log
 from credit_like.can.frames import ERROR, EXTENDED, REMOTE, FrameTable
 from credit_like.graphs.features import EDGE_FEATURES, NODE_FEATURES, GraphArrays, build_graphs, count_graphs
-from tests.graphs.reference import reference_graph
+from credit_like.verification.reference import reference_graph
 from tests.graphs.traffic import mixed_frames
 
 

@@ -1,0 +1,94 @@
+"""Bootstrap intervals once more: blocks of bus time are drawn as docs/metrics.md says, a round at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from credit_like.verification.judged import Judged
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+#: Most blocks, fewest blocks of a class, and the share of rounds that an interval holds.
+_MOST, _FEWEST, _COVERAGE = 200, 5, 0.95
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """``rounds`` resamples of blocks of ``seconds``; ``groups`` are captures that share traffic, and their clocks."""
+
+    rounds: int
+    seconds: float
+    seed: int
+    groups: Sequence[Mapping[str, float]]
+
+    def draws(self, x: Judged) -> tuple[Ints, Floats] | None:
+        """(block of each counted window, float64[rounds, blocks] times drawn); None where blocks are too few."""
+        if not x.counted.height:
+            return None
+        block = self._blocks(x)
+        for mask in (x.attack, ~x.attack):
+            if len(np.unique(block[mask])) < _FEWEST:
+                return None
+        count = int(block.max()) + 1
+        drawn = np.random.default_rng(self.seed).multinomial(count, [1 / count] * count, size=self.rounds)
+        return block, drawn.astype(np.float64)
+
+    def _blocks(self, x: Judged) -> Ints:
+        """Windows of one group and the same stretch of its clock, numbered by group, then time."""
+        alone = sorted(set(x.frame["capture"]) - {name for group in self.groups for name in group})
+        clock = {name: (number, offset) for number, group in enumerate(self.groups) for name, offset in group.items()}
+        clock |= {name: (len(self.groups) + number, 0.0) for number, name in enumerate(alone)}
+        group = np.array([clock[name][0] for name in x.counted["capture"]])
+        t = x.counted["t_start"].to_numpy() + np.array([clock[name][1] for name in x.counted["capture"]])
+        start = {number: t[group == number].min() for number in np.unique(group)}
+        since = t - np.array([start[number] for number in group])
+        seconds = self.seconds
+        while True:
+            found = pl.DataFrame({"group": group, "step": np.floor(since / seconds)})
+            block = found.select(pl.struct("group", "step").rank("dense")).to_series().cast(pl.Int64).to_numpy() - 1
+            if block.max() + 1 <= max(_MOST, len(start)):
+                return block
+            seconds *= 2
+
+    def intervals(self, x: Judged) -> dict[str, list[float]] | None:
+        """Of precision, recall, f1, fpr and auroc, those that have an interval; None where nothing has."""
+        drawn = self.draws(x)
+        if drawn is None:
+            return None
+        block, weights = drawn
+        parts = (x.attack & x.above, x.attack & ~x.above, ~x.attack & x.above, ~x.attack & ~x.above)
+        tp, fn, fp, tn = (weights @ np.bincount(block[part], minlength=weights.shape[1]) for part in parts)
+        with np.errstate(invalid="ignore"):
+            samples = {"precision": tp / (tp + fp), "recall": tp / (tp + fn), "f1": 2 * tp / (2 * tp + fp + fn)}
+            samples |= {"fpr": fp / (fp + tn), "auroc": auroc_rounds(x.attack, x.score, block, weights)}
+        found = {name: interval(values) for name, values in samples.items()}
+        return {name: limits for name, limits in found.items() if limits is not None}
+
+
+def auroc_rounds(attack: NDArray[np.bool_], score: Floats, block: Ints, weights: Floats) -> Floats:
+    """AUROC of each round: a window counts as often as its block was drawn; NaN where a class was not."""
+    _, level = np.unique(score, return_inverse=True)
+    level = level.reshape(-1)
+    found = np.full(len(weights), np.nan)
+    for number, drawn in enumerate(weights):
+        weight = drawn[block]
+        attacks = np.bincount(level, weights=weight * attack)
+        benign = np.bincount(level, weights=weight * ~attack)
+        pairs = attacks.sum() * benign.sum()
+        if pairs:
+            found[number] = (attacks * (np.cumsum(benign) - benign / 2)).sum() / pairs
+    return found
+
+
+def interval(samples: Floats) -> list[float] | None:
+    """The central part of the samples that are numbers; None where fewer than half are."""
+    known = samples[~np.isnan(samples)]
+    if not len(known) or 2 * len(known) < len(samples):
+        return None
+    return [float(np.quantile(known, (1 - _COVERAGE) / 2)), float(np.quantile(known, (1 + _COVERAGE) / 2))]
