@@ -157,6 +157,6 @@ def test_the_page_prints_with_its_folded_parts(browser: Page, report: Path, tmp_
     browser.paper(tmp_path / "report.pdf")
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
     browser.ask("dispatchEvent(new Event('beforeprint'))")
-    assert browser.ask("document.querySelectorAll('details:not(.data):not([open])').length") == 0
+    assert browser.ask("document.querySelectorAll('details:not(.data, .raw):not([open])').length") == 0
     browser.ask("dispatchEvent(new Event('afterprint'))")
     assert browser.ask("document.querySelectorAll('details[open]').length") == 0
