@@ -44,6 +44,8 @@ _NAMES = {
     "in_train": "Share that training holds",
     "by_capture": "By capture",
 }
+#: What an entry means when it is null.
+_NOTHING = {"smallest_gap": "no drive is divided"}
 
 
 def certificate(content: Mapping[str, Any] | None) -> Html:
@@ -58,6 +60,8 @@ def certificate(content: Mapping[str, Any] | None) -> Html:
     short = {name: value for name, value in ordered.items() if _is_plain(value) or _is_pair(value)}
     parts: list[object] = [tag("p", text), definitions({_title(name): _titled(value) for name, value in short.items()})]
     for name, value in ordered.items():
+        if name == "rows" and isinstance(value, Mapping):  # there the embargo is a number of rows, not of seconds
+            value = {"between two splits" if key == "embargo" else key: rows for key, rows in value.items()}
         if name not in short:
             shown = _shown(_title(name), value)
             parts.append(tag("div", shown, class_="part") if name in _FIRST else details(_title(name), shown))
@@ -79,7 +83,9 @@ def _shown(title: str, value: object) -> Html:
 def _readable(value: Mapping[str, Any]) -> dict[str, object]:
     """A mapping with names for people; mappings in it likewise, other parts that are not plain as JSON."""
     return {
-        _title(str(name)): entry
+        _title(str(name)): _NOTHING.get(name, entry)
+        if entry is None
+        else entry
         if _is_plain(entry)
         else _readable(entry)
         if isinstance(entry, Mapping)
@@ -145,8 +151,9 @@ def _json(value: object) -> Html:
 
 
 def _titled(value: object) -> object:
-    return {_title(str(name)): entry for name, entry in value.items()} if isinstance(value, Mapping) else value
+    return _readable(value) if isinstance(value, Mapping) else value
 
 
 def _title(name: str) -> str:
-    return _NAMES.get(name) or name.replace("_", " ").capitalize()
+    known = _NAMES.get(name)
+    return known or (name.replace("_", " ").capitalize() if name.isidentifier() else name)
