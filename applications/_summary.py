@@ -52,8 +52,24 @@ def main_figures(metrics: Mapping[str, Any]) -> str:
         figures["AUROC, raw weights"] = _figure(metrics["raw_weights"]["overall"], "auroc", "{:.4f}")
     for name, part in overall["families"].items():
         figures[f"AUROC, {name}"] = _figure(part["windows"], "auroc", "{:.4f}")
+    figures |= _best_control(overall["controls"])
     width = max(len(name) for name in figures)
     return "\n".join(f"  {name:<{width}}  {text}" for name, text in figures.items())
+
+
+def _best_control(controls: Mapping[str, Any]) -> dict[str, str]:
+    """The AUROC of the best control detector, and whether the model is shown to beat it."""
+    known = {name: control for name, control in controls.items() if control["difference"] is not None}
+    if not known:
+        return {}
+    name, best = max(known.items(), key=lambda item: item[1]["auroc"])
+    interval = best["difference_interval"]
+    verdict = "the model is not shown to beat it"
+    if interval and interval[0] > 0:
+        verdict = "the model beats it"
+    elif interval and interval[1] < 0:
+        verdict = "it beats the model"
+    return {"AUROC, best control": f"{best['auroc']:.4f} ({name}): {verdict}"}
 
 
 def comparison_summary(comparison: Comparison) -> str:
@@ -70,7 +86,7 @@ def comparison_summary(comparison: Comparison) -> str:
         ]
         rows.append((run.name, *figures, f"{events['found']} of {events['events']}"))
     widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
-    lines = [tested(comparison)]
+    lines = textwrap.wrap(tested(comparison), 110)
     for first, *figures in rows:
         cells = [f"{text:>{width}}" for text, width in zip(figures, widths[1:], strict=True)]
         lines.append(f"  {first:<{widths[0]}}  " + "  ".join(cells))

@@ -26,7 +26,14 @@ def main(argv: list[str]) -> None:
     made.add_argument(
         "runs", nargs="+", metavar="RUN", type=Path, help="folders that `credit-like evaluate` has judged"
     )
-    made.add_argument("-o", "--output", metavar="FILE", type=Path, default=Path("comparison.html"), help="the page")
+    made.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=Path,
+        default=Path("comparison.html"),
+        help="the page to write (default: comparison.html)",
+    )
     options = made.parse_args(argv)
     compare_runs(options.runs, options.output)
 

@@ -56,13 +56,14 @@ class Drawn:
 class SharedWindows:
     """The n test windows that k detectors share, with m attacks on them.
 
-    ``score`` float64[k, n]; ``alarm`` bool[k, n]; ``split`` names the test set of each window. Of each attack:
-    ``event_window`` int64[m] the first window that overlaps it, ``event_family``, and ``found`` bool[k, m].
-    ``block_seconds`` are seconds of bus time that are drawn together.
+    ``score`` float64[k, n]; ``above`` bool[k, n] which are above the run's threshold, ``alarm`` bool[k, n] which alarm;
+    ``split`` names the test set of each window. Of each attack: ``event_window`` int64[m] the first window that
+    sees it, ``event_family``, and ``found`` bool[k, m]. ``block_seconds`` are seconds of bus time drawn together.
     """
 
     windows: WindowSet
     score: Floats
+    above: Bools
     alarm: Bools
     split: NDArray[np.str_]
     event_window: Ints
@@ -78,11 +79,13 @@ class SharedWindows:
         split = np.array(frames[0]["split"].to_list(), np.str_)
         score = np.stack([frame["score"].to_numpy() for frame in frames])
         listed = [{_place(event): bool(event["found"]) for event in one["events"]} for one in metrics]
+        above = score > np.array([[one["calibration"]["threshold"]] for one in metrics])
         places = [place for place in listed[0] if all(place in known for known in listed)]
         return cls(
             windows=windows,
             score=score,
-            alarm=score > np.array([[one["calibration"]["threshold"]] for one in metrics]),
+            above=above,
+            alarm=above,
             split=split,
             event_window=np.array([_first_window(windows, split, place) for place in places], np.int64),
             event_family=np.array([place[2] for place in places], np.str_),
@@ -111,9 +114,9 @@ class SharedWindows:
         weights = bootstrap.resamples(int(block.max()) + 1, rounds, seed)
         attack, mine, hours = windows.attack[counted], windows[kept], windows.seconds(kept & windows.benign) / 3600
         values, samples = [], []
-        for score, alarm, found in zip(self.score, self.alarm, self.found, strict=True):
+        for score, above, alarm, found in zip(self.score, self.above, self.alarm, self.found, strict=True):
             begins = alarm_begins(mine.benign & alarm[kept], mine.stream, mine.row_start, mine.row_stop)
-            figures, _ = decision_figures(confusion(attack, alarm[counted]))
+            figures, _ = decision_figures(confusion(attack, above[counted]))
             ranking, _ = ranking_figures(attack, score[counted])
             values.append(
                 {name: (figures | ranking).get(name) for name in FIGURES}
@@ -124,7 +127,7 @@ class SharedWindows:
             )
             if no_interval:
                 continue
-            drawn = bootstrap.decision_samples(weights, attack, alarm[counted], block[counted])
+            drawn = bootstrap.decision_samples(weights, attack, above[counted], block[counted])
             drawn["auroc"] = bootstrap.auroc_samples(weights, attack, score[counted], block[counted])
             event_block = block[self.event_window[events]]
             drawn["share_found"] = _ratio(weights, event_block[found[events]], event_block)

@@ -28,6 +28,8 @@ def test_judging_again_gives_the_same_figures(finished: Path, run_folder: Path, 
     shown = capsys.readouterr().out
     for figure in ("window AUROC", "F1, attack class", "recall", "false alarms an hour", "attacks found"):
         assert f"\n  {figure}" in shown or shown.startswith(f"  {figure}")
+    controls = json.loads((finished / "metrics.json").read_text())["overall"]["controls"]
+    assert f"AUROC, best control   {max(x['auroc'] for x in controls.values()):.4f} (" in shown
     assert f"report: {run_folder / 'report.html'}" in shown
 
 

@@ -93,7 +93,7 @@ def test_the_resamples_are_those_of_windows_drawn_block_by_block(runs: list[Judg
     for round_, weights in enumerate(resamples(int(block.max()) + 1, 5, 3).astype(int)):
         rows = np.repeat(np.flatnonzero(counted), weights[block[counted]])
         for i in range(len(runs)):
-            attack, score, alarm = windows.attack[rows], shared.score[i][rows], shared.alarm[i][rows]
+            attack, score, alarm = windows.attack[rows], shared.score[i][rows], shared.above[i][rows]
             assert drawn.samples[i]["auroc"][round_] == pytest.approx(roc_auc_score(attack, score))
             assert drawn.samples[i]["recall"][round_] == pytest.approx(alarm[attack].mean())
             assert drawn.samples[i]["fpr"][round_] == pytest.approx(alarm[~attack].mean())

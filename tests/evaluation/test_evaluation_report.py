@@ -246,6 +246,27 @@ def test_training_curves_need_a_log_and_bear_gaps(run: Scores, report_of: Write,
     assert "No finite value." in text
 
 
+def test_training_curves_count_epochs_from_one(page: str) -> None:
+    training = page[page.index('id="training"') : page.index('id="certificate"')]
+    assert re.findall(r'<th scope="row">(\d+)</th>', training)[:3] == ["1", "2", "3"]
+
+
+def test_a_timeline_has_the_alarms_of_its_capture_as_a_table(page: str, run: Scores) -> None:
+    threshold = evaluate(run, EvaluationSettings(bootstrap_rounds=100))["calibration"]["threshold"]
+    alarm = (pl.col("split") == "test") & (pl.col("score") > threshold)
+    benign = (pl.col("label") == 0) & ~pl.col("in_interval")
+    shown = re.findall(
+        r"<td[^>]*>([\d\u202f]+)</td><td[^>]*>([\d\u202f]+)</td></tr>", page[page.index('id="alarms"') :]
+    )
+    assert sum(int(hits) for hits, _ in shown) == run.frame.filter(alarm & ~benign).height
+    assert sum(int(false) for _, false in shown) == run.frame.filter(alarm & benign).height
+
+
+@pytest.mark.parametrize("word", ["AUROC", "Recall", "Precision", "F1", "Window", "95 % interval", "Control", "MCC"])
+def test_the_words_of_the_page_are_explained(page: str, word: str) -> None:
+    assert f"<dt>{word}</dt>" in page[page.index('id="words"') :]
+
+
 def test_the_page_is_the_same_when_written_again(run: Scores, report_of: Write) -> None:
     assert report_of(run).read_bytes() == report_of(run).read_bytes()
 

@@ -120,6 +120,17 @@ def test_axe_finds_nothing_that_shuts_somebody_out(
         assert found["passed"] > 25
 
 
+def test_every_chart_has_its_data_as_a_table(browser: Page, report: Path, compared: Path) -> None:
+    bare = """[...document.querySelectorAll("main svg")].filter((chart) => {
+      const data = chart.closest("figure, .timeline")?.querySelector("details.data table");
+      return !data || data.tBodies[0].rows.length === 0;
+    }).map((chart) => chart.getAttribute("aria-label"))"""
+    for path, least in ((report, 10), (compared, 2)):
+        browser.open(path, 1280)
+        assert browser.ask('document.querySelectorAll("main svg").length') >= least
+        assert browser.ask(bare) == []
+
+
 def test_text_in_charts_is_readable_on_a_phone(browser: Page, report: Path) -> None:
     browser.open(report, 390)
     smallest = (
@@ -157,6 +168,6 @@ def test_the_page_prints_with_its_folded_parts(browser: Page, report: Path, tmp_
     browser.paper(tmp_path / "report.pdf")
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
     browser.ask("dispatchEvent(new Event('beforeprint'))")
-    assert browser.ask("document.querySelectorAll('details:not(.data):not([open])').length") == 0
+    assert browser.ask("document.querySelectorAll('details:not(.data, .raw):not([open])').length") == 0
     browser.ask("dispatchEvent(new Event('afterprint'))")
     assert browser.ask("document.querySelectorAll('details[open]').length") == 0

@@ -10,6 +10,7 @@ from credit_like.config.files import replacing
 from credit_like.evaluation.report import certificate as certificate_view
 from credit_like.evaluation.report import frames, sections
 from credit_like.evaluation.report.comparison import write_comparison
+from credit_like.evaluation.report.glossary import glossary
 from credit_like.evaluation.report.markup import tag
 from credit_like.evaluation.report.page import page
 from credit_like.evaluation.report.summary import summary
@@ -57,6 +58,7 @@ def write_report(
         sections.training(training_log),
         certificate_view.certificate(certificate),
         sections.setting(config_text, environment, throughput),
+        glossary(),
     ]
     with replacing(path) as temporary:
         temporary.write_text(page(title, body, _ANCHORS), encoding="utf-8")
@@ -75,4 +77,5 @@ _ANCHORS = {
     "certificate": "Split certificate",
     "configuration": "Configuration",
     "environment": "Environment",
+    "words": "Words",
 }

@@ -22,12 +22,13 @@ BARE_TOP = 12
 
 @dataclass(frozen=True)
 class Axis:
-    """``low`` to ``high`` in data units, linear or logarithmic (both ends above 0)."""
+    """``low`` to ``high`` in data units, linear or logarithmic (both ends above 0); ``whole`` has ticks at integers."""
 
     label: str
     low: float
     high: float
     log: bool = False
+    whole: bool = False
 
     def place(self, values: Floats, start: float, stop: float) -> Floats:
         """Positions between ``start`` and ``stop``; what lies outside the axis is put on its end."""
@@ -36,11 +37,15 @@ class Axis:
             low, high, values = math.log10(low), math.log10(high), np.log10(np.maximum(values, self.low))
         return start + np.clip((values - low) / (high - low), 0, 1) * (stop - start)
 
+    def step(self, parts: int) -> float:
+        """A round length (1, 2 or 5 times a power of ten) that the axis holds at most about ``parts`` times."""
+        return _round_step((self.high - self.low) / parts)
+
     def ticks(self) -> list[tuple[float, str]]:
         """About five round values and how to write them."""
         if self.log:
             return _decades(self.low, self.high)
-        step = _round_step((self.high - self.low) / 5)
+        step = max(1.0, self.step(5)) if self.whole else self.step(5)
         first = math.ceil(self.low / step - 1e-9)
         values = [i * step for i in range(first, math.floor(self.high / step + 1e-9) + 1)]
         places = max(0, -math.floor(math.log10(step) + 1e-9))

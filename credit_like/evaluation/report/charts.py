@@ -21,6 +21,7 @@ _RATES = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.
 _RECALLS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
 #: Training log columns with both a train and a valid value get a chart, the first so many of them.
 _TRAINING_CHARTS = 6
+_TITLES = {"lr": "Learning rate", "auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "mcc": "MCC", "fpr": "FPR"}
 
 
 def roc(attack: Bools, scores: Mapping[str, Floats], operating: tuple[float, float] | None = None) -> Html:
@@ -138,7 +139,7 @@ def training_curves(log: Path) -> Html:
 
 
 def _training_chart(frame: pl.DataFrame, base: str, columns: Mapping[str, str]) -> Html:
-    epochs = frame["epoch"].to_numpy()
+    epochs = frame["epoch"].to_numpy() + 1  # the log counts from 0, people and the terminal from 1
     styles = {"training": "series-0", "validation": "series-1"}
     series, values = [], []
     for label, column in columns.items():
@@ -147,7 +148,7 @@ def _training_chart(frame: pl.DataFrame, base: str, columns: Mapping[str, str]) 
         series.append(Series(label, epochs, y, styles.get(label, "series-0")))
     finite = np.concatenate(values)
     finite = finite[np.isfinite(finite)]
-    title = "Learning rate" if base == "lr" else base.replace("_", " ").capitalize()
+    title = _TITLES.get(base) or base.replace("_", " ").capitalize()
     rows = [
         [str(int(epoch)), *(Cell(number(y[i]) if math.isfinite(y[i]) else "none") for y in values)]
         for i, epoch in enumerate(epochs)
@@ -158,10 +159,9 @@ def _training_chart(frame: pl.DataFrame, base: str, columns: Mapping[str, str]) 
     low, high = float(finite.min()), float(finite.max())
     low = 0.0 if low >= 0 and low < 0.5 * high else low
     margin = 0.04 * (high - low) or max(abs(high), 1e-9) * 0.1
-    last = max(float(epochs.max()), 1.0)
     image = chart(
         f"{title} by epoch",
-        Axis("epoch", float(min(epochs.min(), 0.0)), last),
+        Axis("epoch", float(min(epochs.min(), 1.0)), max(float(epochs.max()), 2.0), whole=True),
         Axis("", low if low == 0 else low - margin, high + margin),
         series,
     )

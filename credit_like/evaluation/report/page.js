@@ -25,7 +25,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
-const folded = () => document.querySelectorAll("details:not(.data):not([open])");
+const folded = () => document.querySelectorAll("details:not(.data, .raw):not([open])");
 let opened = [];
 addEventListener("beforeprint", () => {
   opened = [...folded()];

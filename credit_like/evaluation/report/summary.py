@@ -28,6 +28,7 @@ def summary(metrics: Mapping[str, Any] | None, problems: Sequence[str]) -> Html:
                 class_="panel good",
             ),
             _cards(metrics),
+            tag("p", "New to these words? ", tag("a", "What they mean", href="#words"), class_="note"),
             tag("p", _threshold(metrics), class_="panel" if _is_kept(metrics) else "panel warn"),
             _controls(overall["controls"]),
         ]
@@ -72,16 +73,23 @@ def _tested(overall: Mapping[str, Any], test_sets: Mapping[str, Any]) -> Html:
             if part["events"]["found"] < part["events"]["events"]
         ]
         if missed:
-            parts.append(f"It missed {listing(missed)}.")
+            parts.append(f"It missed {listing(missed)}. ")
+    alarms = windows["false_alarms_per_hour"]
+    if alarms is not None:
+        false = round(alarms * windows["benign_hours"])
+        parts.append(
+            f"In {seconds(3600 * windows['benign_hours'])} of normal traffic it raised "
+            f"{plural(false, 'false alarm') if false else 'no false alarm'}."
+        )
     return join(parts)
 
 
 def _cards(metrics: Mapping[str, Any]) -> Html:
     windows, events = metrics["overall"]["windows"], metrics["overall"]["events"]
     cards = [
-        _card("Window AUROC", windows, "auroc", "1 is perfect, 0.5 is chance"),
-        _card("F1, attack class", windows, "f1", "at the threshold in use"),
-        _card("Recall", windows, "recall", "attack windows that alarmed"),
+        _card("Window AUROC", windows, "auroc", "how well scores part attacks from the rest: 1 is perfect, 0.5 chance"),
+        _card("F1, attack class", windows, "f1", "precision and recall in one: 1 is perfect"),
+        _card("Recall", windows, "recall", "share of the attack windows that alarmed"),
     ]
     alarms, figure = windows["false_alarms_per_hour"], pointer("overall", "windows", "false_alarms_per_hour")
     note = windows["undefined"].get("false_alarms_per_hour") or f"{percent(windows['fpr'])} of benign windows alarmed"
@@ -104,11 +112,12 @@ def _card(title: str, windows: Mapping[str, Any], name: str, note: str) -> Html:
         note = windows["undefined"][name]
     elif name in windows["intervals"]:
         low, high = windows["intervals"][name]
-        note = f"{ratio(low)} to {ratio(high)} (95 %)"
+        spread = tag("span", f"95 % interval {ratio(low)} to {ratio(high)}", class_="spread")
+        return _shown(title, ratio(value), value, pointer("overall", "windows", name), join([note, spread]))
     return _shown(title, ratio(value), value, pointer("overall", "windows", name), note)
 
 
-def _shown(title: str, text: str, value: float | None, figure: str, note: str) -> Html:
+def _shown(title: str, text: str, value: float | None, figure: str, note: object) -> Html:
     shown = tag(
         "p",
         text,
@@ -123,7 +132,10 @@ def _threshold(metrics: Mapping[str, Any]) -> Html:
     """What the threshold is, what it promises, and what the test sets show of the promise."""
     calibration, measured = metrics["calibration"], metrics["overall"]["windows"]["fpr"]
     windows = plural(calibration["windows"], "benign validation window")
-    parts: list[object] = [tag("strong", f"Threshold {number(calibration['threshold'])}"), f", set on {windows}. "]
+    parts: list[object] = [
+        tag("strong", f"A window whose score is above {number(calibration['threshold'])} alarms."),
+        f" This threshold was set on {windows}. ",
+    ]
     if calibration["promised"]:
         parts.append(f"It promises that at most {percent(calibration['promised_fpr'])} of benign windows alarm falsely")
     else:
@@ -138,7 +150,7 @@ def _threshold(metrics: Mapping[str, Any]) -> Html:
             parts.append(", clearly more: the test traffic is not like that of validation")
         elif measured > calibration["promised_fpr"]:
             parts.append(", which is more; the test traffic is too short to say whether by chance")
-    parts.append(f". {calibration['assumption']}")
+    parts += [". ", tag("span", calibration["assumption"], class_="note")]
     return join(parts)
 
 

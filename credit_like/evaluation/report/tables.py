@@ -30,24 +30,26 @@ _SET_COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "False alarms/h": ("false_alarms_per_hour", count),
     "False-alarm windows/h": ("false_alarm_windows_per_hour", count),
 }
+_COUNTED = {
+    "Attack windows that alarmed": "true_positive",
+    "Attack windows that stayed quiet": "false_negative",
+    "Benign windows that alarmed": "false_positive",
+    "Benign windows that stayed quiet": "true_negative",
+    "Windows left out": "left_out",
+}
 
 
 def test_set_table(metrics: Mapping[str, Any]) -> Html:
-    """Every test set, and all of them together where there are several."""
-    chosen = _WINDOW_COLUMNS | _SET_COLUMNS
-    rows = []
-    for name, part, path in _sets(metrics):
-        windows = part["windows"]
-        rows.append(
-            [
-                set_name(name),
-                *_events(part["events"], f"{path}/events"),
-                *(_cell(windows, key, f"{path}/windows", write) for key, write in chosen.values()),
-                *(_counted(windows, key, f"{path}/windows") for key in ("attack", "benign", "left_out")),
-            ]
-        )
-    columns = ["Test set", *_EVENT_COLUMNS, *chosen, "Attack windows", "Benign windows", "Windows left out"]
-    return table("Figures of the attack class by test set", columns, rows)
+    """Every test set, and all of them together where there are several: a column each, a row for each figure."""
+    sets = _sets(metrics)
+    events = [_events(part["events"], f"{path}/events") for _, part, path in sets]
+    rows: list[list[object]] = [[name, *(found[i] for found in events)] for i, name in enumerate(_EVENT_COLUMNS)]
+    for title, (key, write) in (_WINDOW_COLUMNS | _SET_COLUMNS).items():
+        rows.append([title, *(_cell(part["windows"], key, f"{path}/windows", write) for _, part, path in sets)])
+    for title, key in _COUNTED.items():
+        rows.append([title, *(_counted(part["windows"], key, f"{path}/windows") for _, part, path in sets)])
+    columns = ["Figure", *(set_name(name) for name, _, _ in sets)]
+    return tag("div", table("Figures of the attack class by test set", columns, rows, sortable=False), class_="fit")
 
 
 def family_table(metrics: Mapping[str, Any]) -> Html:

@@ -11,7 +11,8 @@ from credit_like.evaluation.figures import WindowSet
 from credit_like.evaluation.metrics import Bools, Floats
 from credit_like.evaluation.report.axes import Axis
 from credit_like.evaluation.report.charts import score_range
-from credit_like.evaluation.report.markup import Html, join, tag
+from credit_like.evaluation.report.markup import Html, details, join, tag
+from credit_like.evaluation.report.slices import slices
 
 #: The strip's own units: columns of time and height; it is stretched to the width of the page.
 COLUMNS, ATTACKS, SCORES, ALARMS = 600, 8, 44, 10
@@ -63,7 +64,8 @@ def strip(name: str, summary: str, windows: WindowSet, threshold: float, interva
     ticks = [tag("span", text, style=f"left: {value / span:.2%}") for value, text in Axis("", 0.0, span).ticks()]
     scale = tag("div", *ticks, class_="scale", aria_hidden="true")
     heading = tag("div", tag("h3", name), tag("p", summary), class_="strip-head")
-    return tag("div", heading, image, scale, class_="timeline")
+    data = details("Data of this chart", slices(name, windows, alarm, intervals), class_="data")
+    return tag("div", heading, image, scale, data, class_="timeline")
 
 
 def _columns(t: Floats, begin: float, span: float) -> np.ndarray:
