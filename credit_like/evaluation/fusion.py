@@ -47,7 +47,8 @@ def fusion_rows(
     """A row for each name of ``scores``: what it earns and how it decides, an alarm being a score above ``threshold``.
 
     ``attack`` bool[n]; ``scores`` and ``rewards`` name -> float64[n], with an ``ORACLE`` among them, to which the
-    regret of every other is measured; it is below 0 where something that is no mixture does better. Raises ValueError without a window.
+    regret of every other is measured; it is below 0 where something that is no mixture does better. Raises ValueError
+    without a window.
     """
     if len(attack) == 0:
         raise ValueError("a comparison needs at least one window")

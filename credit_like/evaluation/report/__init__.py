@@ -10,6 +10,7 @@ from typing import Any
 from credit_like.config.files import replacing
 from credit_like.evaluation.report import certificate as certificate_view
 from credit_like.evaluation.report import sections
+from credit_like.evaluation.report.fusion import fusion
 from credit_like.evaluation.report.markup import Html, safe, tag
 from credit_like.evaluation.report.summary import summary
 from credit_like.evaluation.scores import Scores
@@ -45,6 +46,7 @@ def write_report(
     if not wrong and metrics is not None and metrics["overall"] is not None and scores is not None:
         body += [
             sections.results(metrics),
+            fusion(metrics),
             sections.controls(metrics),
             sections.curves(metrics, scores),
             sections.course(metrics, scores),
@@ -81,6 +83,7 @@ def _page(title: str, body: Sequence[Html]) -> str:
 _ANCHORS = {
     "summary": "Summary",
     "attacks": "Results by attack",
+    "fusion": "Fusion",
     "controls": "Controls",
     "curves": "Curves and scores",
     "alarms": "Alarms in time",
