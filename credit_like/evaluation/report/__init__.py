@@ -10,6 +10,7 @@ from credit_like.config.files import replacing
 from credit_like.evaluation.report import certificate as certificate_view
 from credit_like.evaluation.report import frames, sections
 from credit_like.evaluation.report.comparison import write_comparison
+from credit_like.evaluation.report.fusion import fusion
 from credit_like.evaluation.report.glossary import glossary
 from credit_like.evaluation.report.markup import tag
 from credit_like.evaluation.report.page import page
@@ -49,6 +50,7 @@ def write_report(
         body += [
             sections.results(metrics),
             frames.by_frame(metrics),
+            fusion(metrics),
             sections.controls(metrics),
             weights(metrics),
             sections.curves(metrics, scores),
@@ -69,6 +71,7 @@ _ANCHORS = {
     "summary": "Summary",
     "attacks": "Results by attack",
     "frames": "Results by frame",
+    "fusion": "Fusion",
     "controls": "Controls",
     "weights": "Averaged weights",
     "curves": "Curves and scores",

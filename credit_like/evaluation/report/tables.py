@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from credit_like.evaluation.controls import CONTROLS
+from credit_like.evaluation.fusion import EXPERTS
 from credit_like.evaluation.report.markup import Cell, Html, breakable, join, pointer, table, tag
 from credit_like.evaluation.report.words import count, family, percent, plural, ratio, seconds, set_name, signed
 
@@ -87,7 +88,8 @@ def control_table(metrics: Mapping[str, Any]) -> Html:
             _prose("the detector of this report"),
         ]
     ]
-    for name, what in CONTROLS.items():
+    experts = {name: what for name, what in EXPERTS.items() if name in overall["controls"]}
+    for name, what in (experts | CONTROLS).items():
         figures = overall["controls"].get(name)
         if figures is None:
             rows.append([name, *[Cell("not fitted")] * 6, _prose(f"{what} (needs attack windows in training)")])

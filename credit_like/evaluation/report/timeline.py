@@ -64,7 +64,7 @@ def strip(name: str, summary: str, windows: WindowSet, threshold: float, interva
     ticks = [tag("span", text, style=f"left: {value / span:.2%}") for value, text in Axis("", 0.0, span).ticks()]
     scale = tag("div", *ticks, class_="scale", aria_hidden="true")
     heading = tag("div", tag("h3", name), tag("p", summary), class_="strip-head")
-    data = details("Data of this chart", slices(name, windows, alarm, intervals), class_="data")
+    data = details("Data of this chart", slices(name, windows, windows.alarm, intervals), class_="data")
     return tag("div", heading, image, scale, data, class_="timeline")
 
 

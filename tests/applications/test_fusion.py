@@ -1,0 +1,245 @@
+"""credit-like train rl_fusion: two finished runs are fused, judged and used, or it is said why not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from applications.__main__ import main
+from applications._fusion import EXPERTS, following, open_experts, require_same_experts
+from applications._job import load_job
+from applications._run import open_run
+from credit_like.can import write_simulated_dataset
+from credit_like.evaluation import read_scores
+from credit_like.evaluation.fusion import COMPARED
+from credit_like.graphs import GraphStore, check_certificate
+from credit_like.training import read_checkpoint, write_checkpoint
+from tests.applications.conftest import SMALL
+
+Output = pytest.CaptureFixture[str]
+
+#: An agent and a schedule that train in a second; they come after ``rl_fusion`` on the command line.
+QUICK = (
+    "trainer.epochs=3",
+    "trainer.use_tensorboard=false",
+    "model.hidden=[16]",
+    "loader.batch_size=32",
+    "evaluation.bootstrap_rounds=100",
+)
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five simulated drives, long enough for attacks in every split."""
+    folder = tmp_path_factory.mktemp("logs")
+    write_simulated_dataset(
+        folder, drives=5, seconds=20, attacks=("dos", "fuzzing", "suspension"), seed=3, progress=False
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expert_job(logs: Path, store: Path) -> list[str]:
+    """A small detector; all but ``save_loc``."""
+    return ["gat", f"data.path={logs}", f"data.store={store}", *SMALL, "trainer.epochs=1"]
+
+
+@pytest.fixture(scope="module")
+def experts(expert_job: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two detectors; that of another seed is in the place of an anomaly expert."""
+    folder = tmp_path_factory.mktemp("experts")
+    for number, name in enumerate(("gat", "anomaly")):
+        argv = [*expert_job, f"save_loc={folder / name}", f"trainer.seed={number}", f"trainer.epochs={3 - 2 * number}"]
+        assert main(["train", *argv, "--no-evaluate"]) == 0
+    return {name: folder / name for name in ("gat", "anomaly")}
+
+
+@pytest.fixture(scope="module")
+def fusion_job(experts: dict[str, Path], logs: Path, store: Path) -> list[str]:
+    data = [f"data.path={logs}", f"data.store={store}"]
+    return ["rl_fusion", *data, *(f"experts.{name}={folder}" for name, folder in experts.items()), *QUICK]
+
+
+@pytest.fixture(scope="module")
+def fused(fusion_job: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a fusion that was trained and judged; only to be read."""
+    folder = tmp_path_factory.mktemp("fusions") / "fused"
+    assert main(["train", *fusion_job, f"save_loc={folder}"]) == 0
+    return folder
+
+
+def test_a_fusion_leaves_what_every_run_leaves_and_names_its_experts(fused: Path, experts: dict[str, Path]) -> None:
+    there = {path.name for path in fused.iterdir()}
+    assert there >= {"config.yml", "training_log.csv", "best_checkpoint.pt", "certificate.json", "scores.parquet"}
+    assert there >= {"metrics.json", "report.html", EXPERTS}
+    run = open_run(fused)
+    assert (run.job.experts.gat, run.job.experts.anomaly) == (experts["gat"], experts["anomaly"])
+    assert check_certificate(run.certificate) == []
+    assert run.certificate == json.loads((experts["gat"] / "certificate.json").read_text())
+    facts = json.loads((fused / EXPERTS).read_text())
+    assert facts["columns"][:2] == ["anomaly/score", "gat/score"]
+    assert len(facts["columns"]) == 10
+    assert facts["experts"]["gat"]["trainer"] == "gat"
+
+
+def test_its_policy_learns_from_no_window_that_an_expert_was_trained_on(fused: Path) -> None:
+    certificate = json.loads((fused / "certificate.json").read_text())
+    seen = read_checkpoint(fused / "checkpoint.pt")["step_state"]["samples_seen"]
+    windows = certificate["counts"]["fusion"]
+    usable = windows["attack"] + windows["benign"] - sum(windows["overlapping"].values())
+    assert seen == 3 * usable
+    assert certificate["disjointness"]["overlapping_rows"] == 0
+
+
+def test_the_table_of_comparisons_stands_in_the_metrics(fused: Path) -> None:
+    metrics = json.loads((fused / "metrics.json").read_text())
+    fusion, scores = metrics["fusion"], read_scores(fused / "scores.parquet")
+    for part in ("validation", "test"):
+        assert list(fusion[part]) == list(COMPARED)
+        assert fusion[part]["oracle"]["regret"] == 0
+        for name in ("policy", "GAT alone", "anomaly alone", "fixed alpha 0.5", "best fixed alpha"):
+            assert fusion[part][name]["regret"] >= 0, name
+    windows = metrics["overall"]["windows"]
+    assert (sum(fusion["benign_by_alpha"]), sum(fusion["attack_by_alpha"])) == (windows["benign"], windows["attack"])
+    assert {"GAT alone", "anomaly alone"} <= set(scores.controls)
+    in_use = {"policy": "policy", "gat": "GAT alone", "anomaly": "anomaly alone"}[fusion["rule"]]
+    best = max(fusion["validation"][name]["reward"] for name in ("GAT alone", "anomaly alone"))
+    assert fusion["validation"][in_use]["reward"] >= best
+    assert fusion["test"][in_use]["auroc"] == pytest.approx(windows["auroc"])
+
+
+def test_the_report_shows_the_table_and_the_alphas(fused: Path) -> None:
+    text = (fused / "report.html").read_text()
+    assert 'id="fusion"' in text
+    for name in COMPARED:
+        assert f">{name}<" in text
+    assert "Windows by alpha" in text
+
+
+def test_a_fusion_is_judged_again_with_the_same_figures(fused: Path, tmp_path: Path, capsys: Output) -> None:
+    copy = shutil.copytree(fused, tmp_path / "copy")
+    (copy / "metrics.json").unlink()
+    assert main(["evaluate", str(copy)]) == 0
+    assert json.loads((copy / "metrics.json").read_text()) == json.loads((fused / "metrics.json").read_text())
+    assert read_scores(copy / "scores.parquet").frame.equals(read_scores(fused / "scores.parquet").frame)
+    shown = capsys.readouterr().out
+    assert "mean reward, regret and F1 at the fusion's threshold; in use: " in shown
+
+
+def test_new_logs_are_scored_by_both_experts_and_the_rule_in_use(fused: Path, logs: Path, tmp_path: Path) -> None:
+    drive = sorted((logs / "drives").glob("*.csv"))[0]
+    assert main(["predict", str(fused), str(drive), "-o", str(tmp_path / "alarms.parquet")]) == 0
+    table, known = pl.read_parquet(tmp_path / "alarms.parquet"), read_scores(fused / "scores.parquet").frame
+    same = table.join(known.filter(pl.col("capture").str.ends_with(drive.stem)), on="t_start", suffix="_known")
+    if same.height:  # the drive is one of validation or test
+        assert np.allclose(same["score"], same["score_known"])
+    assert table["score"].is_between(0, 1).all()
+
+
+def test_a_fusion_in_two_parts_ends_like_one_in_one(fused: Path, fusion_job: list[str], tmp_path: Path) -> None:
+    parts = [*fusion_job, f"save_loc={tmp_path / 'parts'}", "--no-evaluate"]
+    assert main(["train", *parts, "trainer.num_epoch=1"]) == 0
+    assert main(["train", *parts, "--resume"]) == 0
+    assert (tmp_path / "parts" / "training_log.csv").read_text() == (fused / "training_log.csv").read_text()
+
+
+def refused(argv: list[str], tmp_path: Path, capsys: Output) -> str:
+    """What is said when a job is refused, before anything is left behind."""
+    folder = tmp_path / "refused"
+    assert main(["train", *argv, f"save_loc={folder}"]) == 1
+    assert not folder.exists()
+    return capsys.readouterr().err
+
+
+def test_experts_of_other_splits_are_refused(
+    expert_job: list[str], fusion_job: list[str], tmp_path: Path, capsys: Output
+) -> None:
+    other = ["data.split.train=0.45", "data.split.fusion=0.15"]
+    assert main(["train", *expert_job, *other, f"save_loc={tmp_path / 'other'}", "--no-evaluate"]) == 0
+    error = refused([*fusion_job, f"experts.anomaly={tmp_path / 'other'}"], tmp_path, capsys)
+    assert "the split certificates of the two experts differ" in error
+    assert "  data.split.train: gat 0.5, anomaly 0.45\n  data.split.fusion: gat 0.1, anomaly 0.15\n" in error
+
+
+def test_experts_with_other_windows_are_refused(
+    expert_job: list[str], fusion_job: list[str], tmp_path: Path, capsys: Output
+) -> None:
+    assert main(
+        ["train", *expert_job, "data.window.window=60", f"save_loc={tmp_path / 'o'}", "--no-evaluate"]
+    ) == 0  # fmt: skip
+    error = refused([*fusion_job, f"experts.anomaly={tmp_path / 'o'}"], tmp_path, capsys)
+    assert "  data.window.window: gat 100, anomaly 60\n" in error
+    error = refused([*fusion_job, "data.window.window=60"], tmp_path, capsys)
+    assert "the fusion must see the windows of its experts, but it is asked for others:\n" in error
+    assert "  data.window.window: experts 100, here 60\n" in error
+
+
+def test_runs_that_cannot_be_experts_are_refused(
+    fused: Path, experts: dict[str, Path], fusion_job: list[str], tmp_path: Path, capsys: Output
+) -> None:
+    missing, finished = tmp_path / "nowhere", experts["gat"]
+    assert f"experts.gat: there is no run at {missing}" in refused(
+        [*fusion_job, f"experts.gat={missing}"], tmp_path, capsys
+    )
+    error = refused([*fusion_job, f"experts.anomaly={fused}"], tmp_path, capsys)
+    assert f"experts.anomaly: {fused} was trained by 'rl_fusion', which has no expert_outputs" in error
+    error = refused([*fusion_job, f"experts.anomaly={finished}"], tmp_path, capsys)
+    assert f"experts.gat and experts.anomaly are the same run, {finished}" in error
+    copy = shutil.copytree(finished, tmp_path / "untrained")
+    (copy / "best_checkpoint.pt").unlink()
+    error = refused([*fusion_job, f"experts.anomaly={copy}"], tmp_path, capsys)
+    assert f"{copy} has no best_checkpoint.pt" in error
+
+
+def test_an_expert_whose_outputs_are_no_numbers_is_refused(
+    experts: dict[str, Path], fusion_job: list[str], tmp_path: Path, capsys: Output
+) -> None:
+    broken = shutil.copytree(experts["anomaly"], tmp_path / "broken")
+    state = read_checkpoint(broken / "best_checkpoint.pt")
+    for part in (state["model"], state["ema"]["shadow"]):
+        part["network.fc_layers.1.bias"].fill_(float("nan"))
+    (broken / "best_checkpoint.pt").unlink()
+    write_checkpoint(broken / "best_checkpoint.pt", {k: v for k, v in state.items() if k != "format_version"})
+    error = refused([*fusion_job, f"experts.anomaly={broken}"], tmp_path, capsys)
+    assert "the anomaly expert's 'score' is not a finite number for" in error
+
+
+def test_an_expert_that_was_trained_on_is_not_the_one_that_was_fused(
+    fused: Path, experts: dict[str, Path], tmp_path: Path, capsys: Output
+) -> None:
+    copy, expert = shutil.copytree(fused, tmp_path / "copy"), shutil.copytree(experts["anomaly"], tmp_path / "expert")
+    moved = f"experts.anomaly={expert}"
+    require_same_experts(copy, open_experts(open_run(copy, overrides=[moved]).job))  # it may lie elsewhere
+    state = read_checkpoint(expert / "best_checkpoint.pt")
+    (expert / "best_checkpoint.pt").unlink()
+    write_checkpoint(expert / "best_checkpoint.pt", {**state, "epoch": 7})
+    assert main(["evaluate", str(copy), moved]) == 1
+    assert (
+        f"{expert / 'best_checkpoint.pt'} has changed since the policy in {copy} was trained" in capsys.readouterr().err
+    )
+
+
+def test_the_shipped_configuration_asks_for_the_split_of_the_experts() -> None:
+    fusion, _ = load_job("rl_fusion")
+    gat, _ = load_job("gat")
+    assert fusion.data.split == gat.data.split
+    assert fusion.data.split.fusion > 0
+
+
+def test_what_follows_is_the_next_window_of_the_same_bus_and_split(experts: dict[str, Path], store: Path) -> None:
+    digest = json.loads((experts["gat"] / "certificate.json").read_text())["store"]["digest"]
+    stores = [GraphStore.open(path.parent) for path in store.glob("*/manifest.json")]
+    opened = next(one for one in stores if one.digest == digest)
+    rows = np.flatnonzero(np.arange(len(opened)) % 7 != 3)
+    after, table = following(opened, rows), opened.windows
+    assert 0 < (after < 0).sum() < len(rows)
+    known = np.flatnonzero(after >= 0)
+    first, second = rows[known], rows[after[known]]
+    for column in (table.capture, table.bus, table.split):
+        assert (column[first] == column[second]).all()
+    assert (table.t_start[second] >= table.t_stop[first]).all()
