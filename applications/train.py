@@ -26,6 +26,7 @@ from applications._run import (
 )
 from applications._scoring import make_trainer
 from applications._summary import data_summary
+from applications._teaching import prepare_lessons
 from applications.evaluate import evaluate_run
 from credit_like.graphs import PackedLoader
 from credit_like.graphs.plan import TRAIN, VALIDATION
@@ -85,6 +86,7 @@ def train(job: Job, cls: type[JobTrainer], *, resume: bool = False, flags: Seque
     valid_loader = PackedLoader(data.store, valid_rows, job.loader.eval_batch_size, device=device)
     counts = torch.tensor([len(data.windows(TRAIN, label)) for label in (0, 1)])
     loss = cls.build_loss(job.trainer, counts).to(trainer.device)
+    rollout = prepare_lessons(trainer, job, data, certificate, train_rows)
     optimizer = job.optimizer.build(trainer.model)
     started = time.perf_counter()
     try:
@@ -95,6 +97,7 @@ def train(job: Job, cls: type[JobTrainer], *, resume: bool = False, flags: Seque
             optimizer=optimizer,
             train_criterion=loss,
             valid_criterion=loss,
+            rollout_scheduler=rollout,
         )
     except (KeyboardInterrupt, Stopped) as stop:
         command = " ".join(["credit-like train", str(job.save_loc / CONFIG), "--resume", *flags])

@@ -4,7 +4,7 @@ from credit_like.models.convolution import make_convolution
 from credit_like.models.detector import Detector
 from credit_like.models.gat import GAT
 from credit_like.models.id_encoder import HashIds, IdEncoder, LookupIds, NoIds, make_id_encoder
-from credit_like.models.losses import ClassificationLoss, make_loss
+from credit_like.models.losses import ClassificationLoss, distillation_loss, make_loss
 from credit_like.models.readout import GraphPool, LayerJump
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "LayerJump",
     "LookupIds",
     "NoIds",
+    "distillation_loss",
     "make_convolution",
     "make_id_encoder",
     "make_loss",
