@@ -38,6 +38,7 @@ from applications._run import (
 )
 from applications._scoring import make_trainer
 from applications._summary import data_summary
+from applications._teaching import prepare_lessons
 from applications.evaluate import evaluate_run
 from credit_like.graphs import PackedLoader
 from credit_like.graphs.plan import FUSION, TRAIN, VALIDATION
@@ -103,7 +104,8 @@ def train(
     valid_loader = PackedLoader(data.store, valid_rows, job.loader.eval_batch_size, device=device)
     counts = torch.tensor([len(data.windows(TRAIN, label)) for label in (0, 1)])
     loss = cls.build_loss(job.trainer, counts).to(trainer.device)
-    _fit(trainer, job, train_loader, valid_loader, loss, flags)
+    rollout = prepare_lessons(trainer, job, data, certificate, train_rows)
+    _fit(trainer, job, train_loader, valid_loader, loss, flags, rollout)
     return data
 
 
@@ -145,7 +147,13 @@ def train_fusion(
 
 
 def _fit(
-    trainer: BaseTrainer, job: Job, train_loader: Any, valid_loader: Any, loss: nn.Module, flags: Sequence[str]
+    trainer: BaseTrainer,
+    job: Job,
+    train_loader: Any,
+    valid_loader: Any,
+    loss: nn.Module,
+    flags: Sequence[str],
+    rollout: Any = None,
 ) -> None:
     """Train, and write down how long it took; a stop says how to go on."""
     optimizer = job.optimizer.build(trainer.model)
@@ -158,6 +166,7 @@ def _fit(
             optimizer=optimizer,
             train_criterion=loss,
             valid_criterion=loss,
+            rollout_scheduler=rollout,
         )
     except (KeyboardInterrupt, Stopped) as stop:
         command = " ".join(["credit-like train", str(job.save_loc / CONFIG), "--resume", *flags])

@@ -3,27 +3,47 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor, nn
 
-from credit_like.config import Settings
+from credit_like.config import ExpandedPath, Settings
 from credit_like.graphs import FeatureScaler, Vocabulary
-from credit_like.models import GAT, Detector, make_loss
-from credit_like.training import BaseTrainer
+from credit_like.models import GAT, Detector, distillation_loss, make_loss
+from credit_like.training import BaseTrainer, TauNormCallback
 from credit_like.training.wrapping import unwrapped
+
+#: Share of the normal windows, those with the highest anomaly scores, that a curriculum calls hard.
+HARD_TIER = 1 / 3
 
 
 class GATSettings(BaseTrainer.Settings):
-    """The ``trainer`` section of a GAT job: the engine's settings and the loss."""
+    """The ``trainer`` section of a GAT job: the engine's settings, the loss, and what is learnt from earlier runs."""
 
     loss: Literal["cross_entropy", "weighted", "focal"] = Field(
         "cross_entropy", description="weighted: both classes get the same total weight; focal: hard windows count more"
     )
     focal_gamma: float = Field(2.0, ge=1, description="exponent of the focal loss (Lin et al. 2017 found 2 best)")
+    tau_norm: float = Field(
+        0.0, ge=0, le=1, description="at the end, divide the last layer's rows by their norm to this power; 0: not"
+    )
+    teacher: ExpandedPath | None = Field(None, description="run of the same split whose detector this one imitates")
+    temperature: float = Field(4.0, gt=0, description="that softens both detectors' probabilities (teacher)")
+    teacher_weight: float = Field(
+        0.7, ge=0, le=1, description="of imitation in the loss; labels get the rest (teacher)"
+    )
+    curriculum: ExpandedPath | None = Field(
+        None, description="run of the same split whose scores say which normal windows are hard: few at first"
+    )
+    hard_share: float = Field(
+        0.5, ge=0, le=1, description="share of hard windows among the normal ones in the last epoch (curriculum)"
+    )
 
 
 class GATModelSettings(Settings):
@@ -70,6 +90,49 @@ class GATTrainer(BaseTrainer):
 
     Settings = GATSettings
     ModelSettings = GATModelSettings
+    temperature: float
+    teacher_weight: float
+    hard_share: float
+
+    def __init__(
+        self,
+        model: nn.Module,
+        rank: int,
+        conf: Mapping[str, Any],
+        callbacks: Sequence[Any] = (),
+        loggers: Sequence[Any] = (),
+    ) -> None:
+        tau = (conf.get("trainer") or {}).get("tau_norm", 0.0)  # checked with all the others in the next line
+        super().__init__(model, rank, conf, [*callbacks, *([TauNormCallback(tau)] if tau else [])], loggers)
+        self._teacher: nn.Module | None = None
+        self._hard: NDArray[np.bool_] | None = None
+        self._normal: NDArray[np.bool_] | None = None
+
+    def learn_from(self, teacher: nn.Module) -> None:
+        """Imitate ``teacher``, which maps the same batches to logits; it is put in evaluation mode and never trained.
+
+        It is no part of this trainer's checkpoints. The loss becomes ``(1 - w) * loss + w * distillation_loss``.
+        """
+        self._teacher = teacher.to(self.device).eval().requires_grad_(False)
+
+    def order_by(self, scores: NDArray[np.float64], labels: NDArray[np.int64]) -> None:
+        """From easy to hard: ``scores`` float64[n] say how unusual each window of the training loader looks.
+
+        Of the normal windows (``labels`` int64[n] is 0) the third with the highest scores is hard. Each epoch draws
+        hard ones as ``rollout_probability`` of all normal ones; attacks are drawn as often as before. The loader must
+        have ``set_weights``, as PackedLoader has. Raises ValueError when there are not both hard and easy windows.
+        """
+        self._normal = labels == 0
+        ranks = np.argsort(np.argsort(scores[self._normal], kind="stable"), kind="stable")
+        hard = ranks >= len(ranks) - round(HARD_TIER * len(ranks))
+        if not hard.any() or hard.all():
+            raise ValueError(f"a curriculum needs at least 2 normal windows; got {len(ranks)}")
+        self._hard = np.zeros(len(scores), bool)
+        self._hard[self._normal] = hard
+
+    def rollout(self, epoch: int, epochs: int) -> float:
+        """The ``rollout_scheduler`` of a curriculum: from 0 in the first epoch to ``hard_share`` in the last."""
+        return self.hard_share * epoch / max(epochs - 1, 1)
 
     @classmethod
     def build_model(cls, settings: GATModelSettings, vocabulary: Vocabulary, scaler: FeatureScaler) -> Detector:
@@ -90,8 +153,11 @@ class GATTrainer(BaseTrainer):
     def train_one_epoch(
         self, epoch: int, trainloader: Any, optimizer: Any, criterion: Any, scaler: Any, scheduler: Any, metrics: Any
     ) -> None:
+        if self._hard is not None and self._normal is not None:
+            trainloader.set_weights(curriculum_weights(self._normal, self._hard, self.rollout_probability))
         for batch in self.batches(trainloader):
-            loss = criterion(self.model(batch), batch.y)
+            logits = self.model(batch)
+            loss = self._taught(batch, logits, criterion(logits, batch.y))
             self.optimize(loss)
             self.record("loss", loss)
 
@@ -104,6 +170,13 @@ class GATTrainer(BaseTrainer):
             labels.append(batch.y)
         for name, value in ranking(torch.cat(scores), torch.cat(labels)).items():
             self.record(name, value, weight=1.0)
+
+    def _taught(self, batch: Any, logits: Tensor, loss: Tensor) -> Tensor:
+        if self._teacher is None:
+            return loss
+        with torch.no_grad():
+            taught = self._teacher(batch)
+        return torch.lerp(loss, distillation_loss(logits, taught, self.temperature), self.teacher_weight)
 
     def predict_step(self, batch: Any) -> Tensor:
         """The attack probability of each window of the batch, float32[B]."""
@@ -130,6 +203,19 @@ class GATTrainer(BaseTrainer):
             "embedding_std": embedding.std(dim=1, correction=0),
             "embedding_norm": embedding.norm(dim=1),
         }
+
+
+def curriculum_weights(normal: NDArray[np.bool_], hard: NDArray[np.bool_], hard_share: float) -> NDArray[np.float64]:
+    """float64[n]: sampling weights by which ``hard_share`` of the normal windows drawn are hard; an attack weighs 1.
+
+    >>> curriculum_weights(np.array([True, True, True, False]), np.array([True, False, False, False]), 0.5).tolist()
+    [1.5, 0.75, 0.75, 1.0]
+    """
+    easy = normal & ~hard
+    weights = np.ones(len(normal))
+    weights[hard] = hard_share * normal.sum() / hard.sum()
+    weights[easy] = (1 - hard_share) * normal.sum() / easy.sum()
+    return weights
 
 
 def attack_probability(logits: Tensor) -> Tensor:

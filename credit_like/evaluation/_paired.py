@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from credit_like.can.captures import AttackInterval
 from credit_like.evaluation import bootstrap
+from credit_like.evaluation.alarms import AlarmRule
 from credit_like.evaluation.events import alarm_begins, overlaps
 from credit_like.evaluation.figures import Bools, Floats, Ints, WindowSet, window_set
 from credit_like.evaluation.metrics import confusion, decision_figures, ranking_figures
@@ -85,7 +86,12 @@ class SharedWindows:
             windows=windows,
             score=score,
             above=above,
-            alarm=above,
+            alarm=np.stack(
+                [
+                    AlarmRule.of(one).alarms(mine, windows.stream, windows.row_start, windows.row_stop)
+                    for one, mine in zip(metrics, score, strict=True)
+                ]
+            ),
             split=split,
             event_window=np.array([_first_window(windows, split, place) for place in places], np.int64),
             event_family=np.array([place[2] for place in places], np.str_),

@@ -8,7 +8,7 @@ from credit_like.models.dgi import DGI, DGILoss
 from credit_like.models.gat import GAT
 from credit_like.models.graph_encoder import GraphEncoder
 from credit_like.models.id_encoder import HashIds, IdEncoder, LookupIds, NoIds, make_id_encoder
-from credit_like.models.losses import ClassificationLoss, make_loss
+from credit_like.models.losses import ClassificationLoss, distillation_loss, make_loss
 from credit_like.models.one_class import OneClassHead
 from credit_like.models.own_traffic import OwnTraffic
 from credit_like.models.readout import GraphPool, LayerJump
@@ -31,6 +31,7 @@ __all__ = [
     "OneClassHead",
     "OwnTraffic",
     "Readout",
+    "distillation_loss",
     "make_convolution",
     "make_id_encoder",
     "make_loss",

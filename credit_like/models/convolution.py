@@ -13,7 +13,15 @@ ConvKind = Literal["gatv2", "gat", "transformer", "gin"]
 
 
 def make_convolution(
-    kind: ConvKind, in_dim: int, out_dim: int, *, heads: int, edge_dim: int, dropout: float, bias: bool = True
+    kind: ConvKind,
+    in_dim: int,
+    out_dim: int,
+    *,
+    heads: int,
+    edge_dim: int | None,
+    dropout: float,
+    self_loops: bool = False,
+    bias: bool = True,
 ) -> nn.Module:
     """A layer called as ``layer(x, edge_index, edge_attr)``: float32[N, in_dim] -> float32[N, out_dim].
 
@@ -23,13 +31,20 @@ def make_convolution(
 
     Every kind has a path from a node to itself that is not an edge (a linear skip, in GIN the ``1 + eps`` term), so a
     node without neighbours keeps its features. Self-loops of the graph stay as they are: in a CAN window they mean
-    that an id followed itself, and adding one to every node would drown that.
+    that an id followed itself, and adding one to every node would drown that. ``self_loops`` is the papers' way, for
+    ``gat`` and ``gatv2``: each node attends to itself, and has no linear skip. ``edge_dim`` None: edges without
+    features.
 
     ``bias=False`` leaves out every additive constant, as one-class training needs.
 
-    Raises ValueError for another kind, or where ``out_dim`` is not a multiple of ``heads``.
+    Raises ValueError for another kind, where ``out_dim`` is not a multiple of ``heads``, for ``self_loops`` of a kind
+    that has none, and for ``gin`` without edge features.
     """
+    if self_loops and kind not in ("gatv2", "gat"):
+        raise ValueError(f"self_loops are for gatv2 and gat; got {kind!r}")
     if kind == "gin":
+        if edge_dim is None:
+            raise ValueError("gin adds the features of edges to those of nodes, so it needs edge_dim")
         mlp = nn.Sequential(nn.Linear(in_dim, out_dim, bias), nn.ReLU(), nn.Linear(out_dim, out_dim, bias))
         layer = GINEConv(mlp, train_eps=True, edge_dim=edge_dim)
         if not bias:
@@ -45,9 +60,9 @@ def make_convolution(
             share,
             heads=heads,
             dropout=dropout,
-            add_self_loops=False,
+            add_self_loops=self_loops,
             edge_dim=edge_dim,
-            residual=True,
+            residual=not self_loops,
             bias=bias,
         )
     if kind == "gat":
@@ -56,9 +71,9 @@ def make_convolution(
             share,
             heads=heads,
             dropout=dropout,
-            add_self_loops=False,
+            add_self_loops=self_loops,
             edge_dim=edge_dim,
-            residual=True,
+            residual=not self_loops,
             bias=bias,
         )
     if kind == "transformer":

@@ -39,6 +39,20 @@ class ClassificationLoss(nn.Module):
         return (loss * self.class_weights[target]).mean()
 
 
+def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """How far the student's softened probabilities are from the teacher's: ``T^2 KL(teacher || student)``, a mean.
+
+    float[B, classes] logits of both -> a scalar. Hinton, Vinyals & Dean 2015, "Distilling the knowledge in a neural
+    network", section 2: the factor keeps the gradient's size the same for every ``temperature``.
+
+    >>> float(distillation_loss(torch.ones(3, 2), torch.ones(3, 2), 4.0))
+    0.0
+    """
+    soft = functional.log_softmax(student / temperature, dim=1)
+    target = functional.log_softmax(teacher / temperature, dim=1)
+    return functional.kl_div(soft, target, reduction="batchmean", log_target=True) * temperature**2
+
+
 def make_loss(kind: LossKind, counts: Tensor, gamma: float = 2.0) -> ClassificationLoss:
     """The loss called ``kind``.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from credit_like.models import ClassificationLoss, make_loss
+from credit_like.models import ClassificationLoss, distillation_loss, make_loss
 
 LOGITS = torch.tensor([[2.0, -1.0], [0.5, 0.1], [-1.0, 3.0], [0.0, 0.2]], dtype=torch.float64)
 TARGET = torch.tensor([0, 0, 1, 0])
@@ -45,3 +45,12 @@ def test_what_does_not_exist_is_refused() -> None:
         make_loss("weighted", torch.tensor([5, 0]))
     with pytest.raises(ValueError, match=r"0, or at least 1; got 0\.5"):
         ClassificationLoss(gamma=0.5)
+
+
+def test_distillation_is_the_softened_divergence() -> None:
+    rng = torch.Generator().manual_seed(0)
+    student, teacher = (torch.randn(7, 2, generator=rng, dtype=torch.float64) for _ in range(2))
+    p, q = (teacher / 4).softmax(1), (student / 4).softmax(1)
+    expected = 16 * (p * (p / q).log()).sum(1).mean()
+    torch.testing.assert_close(distillation_loss(student, teacher, 4.0), expected)
+    assert distillation_loss(teacher, teacher, 4.0) == pytest.approx(0.0, abs=1e-12)

@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch_geometric.data import Batch, Data
@@ -15,6 +16,7 @@ from torch_geometric.data import Batch, Data
 from credit_like.config import ConfigError
 from credit_like.graphs import FeatureScaler, ScalerSettings, Vocabulary
 from credit_like.models import GAT
+from credit_like.training import read_checkpoint
 from trainers import GATTrainer
 from trainers.gat import GATModelSettings, ranking
 
@@ -118,3 +120,67 @@ def test_wrong_settings_are_refused_with_the_rule(tmp_path: Path) -> None:
         GATModelSettings(width=10)
     with pytest.raises(ValueError, match="hash_buckets must be a power of two; got 1000"):
         GATModelSettings(hash_buckets=1000)
+
+
+def test_a_student_imitates_its_teacher_and_never_changes_it(tmp_path: Path) -> None:
+    """Labels are turned round, so what the student knows of attacks it has from the teacher."""
+    train, valid = batches(MIXED, seed=1), batches(MIXED, seed=2)
+    taught = make_trainer(tmp_path / "teacher")
+    fit(taught, train, valid)
+    teacher = taught.model
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    for batch in train:
+        batch.y = 1 - batch.y
+    student = make_trainer(tmp_path / "student", teacher_weight=1.0)
+    student.learn_from(teacher)
+    row = fit(student, train, valid)
+    assert row["valid_auroc"] > 0.95
+    assert all(torch.equal(before[name], value) for name, value in teacher.state_dict().items())
+    assert not any("teacher" in name for name in read_checkpoint(tmp_path / "student" / "checkpoint.pt")["model"])
+
+    alone = make_trainer(tmp_path / "alone", teacher_weight=0.0)
+    alone.learn_from(teacher)
+    assert fit(alone, train, valid)["valid_auroc"] < 0.5
+
+
+class Weighted(list):
+    """Batches that note the weights they are given."""
+
+    def __init__(self, given: list[Batch]) -> None:
+        super().__init__(given)
+        self.weights: list[np.ndarray] = []
+
+    def set_weights(self, weights: np.ndarray) -> None:
+        self.weights.append(weights)
+
+
+def test_a_curriculum_draws_more_hard_normals_each_epoch(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, epochs=3, hard_share=0.6)
+    labels = np.array([i % 2 == 0 for i in range(64)]).astype(int)
+    trainer.order_by(np.arange(64.0), labels)
+    loader, loss = Weighted(batches(MIXED, seed=1)), GATTrainer.build_loss(trainer.settings, torch.tensor([32, 32]))
+    optimizer = torch.optim.AdamW(trainer.model.parameters(), lr=1e-2)
+    trainer.fit(trainer.conf, loader, batches(MIXED, seed=2), optimizer, loss, loss, rollout_scheduler=trainer.rollout)
+    normal = labels == 0
+    hard = normal & (np.arange(64) > 64 - 2 * round(32 / 3))  # every second window is normal
+    assert hard.sum() == 11
+    for weights, share in zip(loader.weights, (0.0, 0.3, 0.6), strict=True):
+        assert weights[hard].sum() / weights[normal].sum() == pytest.approx(share)
+        assert weights[normal].sum() == pytest.approx(32)
+        assert (weights[~normal] == 1).all()
+
+
+def test_a_curriculum_without_normal_windows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at least 2 normal windows; got 0"):
+        make_trainer(tmp_path).order_by(np.arange(4.0), np.ones(4, int))
+
+
+def test_tau_norm_of_the_settings_divides_the_last_layer_once(tmp_path: Path) -> None:
+    rows = {}
+    for tau in (0.0, 1.0):
+        folder = tmp_path / str(tau)
+        fit(make_trainer(folder, tau_norm=tau, epochs=2), batches(MIXED, seed=1), batches(MIXED, seed=2))
+        rows[tau] = read_checkpoint(folder / "best_checkpoint.pt")["model"]["network.fc_layers.1.weight"]
+    torch.testing.assert_close(rows[1.0], rows[0.0] / rows[0.0].norm(dim=1, keepdim=True))
+    with pytest.raises(ConfigError, match="tau_norm"):
+        make_trainer(tmp_path, tau_norm=2.0)

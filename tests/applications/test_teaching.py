@@ -1,0 +1,39 @@
+"""What a run learns from earlier ones: only from those of its own split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from applications.__main__ import main
+from credit_like.training import read_checkpoint
+
+Output = pytest.CaptureFixture[str]
+
+
+def test_a_run_takes_a_teacher_and_a_curriculum(job: list[str], finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    lessons = [f"trainer.teacher={finished}", f"trainer.curriculum={finished}", "trainer.tau_norm=0.5"]
+    assert main(["train", *job, *lessons, f"save_loc={run}"]) == 0
+    plain, taught = (read_checkpoint(folder / "checkpoint.pt") for folder in (finished, run))
+    name = "network.fc_layers.0.weight"
+    assert (plain["model"][name] != taught["model"][name]).any()
+    assert read_checkpoint(run / "best_checkpoint.pt")["tau_norm"] == 0.5
+
+
+@pytest.mark.parametrize("setting", ["trainer.teacher", "trainer.curriculum"])
+def test_a_run_of_another_split_is_refused(
+    job: list[str], finished: Path, tmp_path: Path, capsys: Output, setting: str
+) -> None:
+    other = ["data.split.test=0.3", "data.split.train=0.45"]
+    assert main(["train", *job, *other, f"{setting}={finished}", f"save_loc={tmp_path / 'run'}"]) == 1
+    error = capsys.readouterr().err
+    assert f"{setting} {finished} was trained on another split of the data" in error
+    assert "may have seen what this run is tested on" in error
+
+
+def test_a_teacher_that_is_not_there_is_named(job: list[str], tmp_path: Path, capsys: Output) -> None:
+    missing = tmp_path / "nowhere"
+    assert main(["train", *job, f"trainer.teacher={missing}", f"save_loc={tmp_path / 'run'}"]) == 1
+    assert f"{missing} is not a run folder" in capsys.readouterr().err
