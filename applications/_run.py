@@ -22,6 +22,7 @@ from credit_like.evaluation import SCHEMA_VERSION
 
 CONFIG, CERTIFICATE, FACTS = "config.yml", "certificate.json", "run.json"
 SCORES, METRICS, LOG, REPORT = "scores.parquet", "metrics.json", "training_log.csv", "report.html"
+EXPLANATIONS = "explanations.json"
 BEST = "best_checkpoint.pt"
 
 #: This file says that a folder is a demo's, which the next demo may replace.
@@ -123,7 +124,7 @@ def write_run(job: Job, certificate: dict[str, Any]) -> None:
 
 def forget_evaluation(folder: Path) -> None:
     """Remove what an earlier evaluation left: it is not about the weights that come next."""
-    for name in (METRICS, REPORT, SCORES):
+    for name in (METRICS, REPORT, SCORES, EXPLANATIONS):
         (folder / name).unlink(missing_ok=True)
 
 

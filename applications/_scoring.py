@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from torch_geometric.data import Batch, Data
 from tqdm import tqdm
 
 from applications._job import Job
@@ -18,6 +19,7 @@ from applications._registry import JobTrainer
 from applications._run import BEST, CONFIG, Run
 from credit_like.can import Capture
 from credit_like.config import UserError
+from credit_like.evaluation.occlusion import ScoreGraphs
 from credit_like.evaluation.scores import COLUMNS
 from credit_like.graphs import FeatureScaler, GraphStore, PackedLoader, Vocabulary
 from credit_like.training import BaseTrainer, read_checkpoint, seed_everything
@@ -94,6 +96,18 @@ def node_scores(
     loader = PackedLoader(store, rows, batch_size=batch_size, device=str(trainer.device))
     parts = run_predict(trainer, loader, trainer.save_loc / BEST, NODES_STEP)
     return torch.cat(parts).float().numpy() if parts else np.zeros(0, np.float32)
+
+
+def graph_scores(trainer: BaseTrainer, batch_size: int) -> ScoreGraphs:
+    """Scores graphs that no store holds, as ``window_scores`` scores those that one does."""
+
+    def score(graphs: Sequence[Data]) -> NDArray[np.float64]:
+        borders = range(0, len(graphs), batch_size)
+        batches = (Batch.from_data_list(list(graphs[first : first + batch_size])) for first in borders)
+        parts = trainer.predict_on(batches, ckpt_path=trainer.save_loc / BEST)
+        return torch.cat(parts).double().numpy() if parts else np.zeros(0)
+
+    return score
 
 
 def scores_frame(

@@ -10,6 +10,7 @@ from typing import Any
 from applications._cli import parser, run
 from applications._data import Data, load_data, require_valid
 from applications._run import (
+    EXPLANATIONS,
     FACTS,
     METRICS,
     SCORES,
@@ -21,20 +22,27 @@ from applications._run import (
     to_json,
     write_text,
 )
-from applications._scoring import node_scores, restored_trainer, scores_frame, window_scores
+from applications._scoring import graph_scores, node_scores, restored_trainer, scores_frame, window_scores
 from applications._summary import main_figures
 from applications.report import report_run
+from credit_like.can import DbcNames
 from credit_like.config import UserError
 from credit_like.evaluation import (
+    AlarmRule,
     Scores,
     control_scores,
     evaluate,
+    explain,
+    top_alarms,
     traffic_groups,
     with_controls,
     with_nodes,
     write_scores,
 )
 from credit_like.graphs.plan import TRAIN
+
+#: Without a DBC file.
+NO_NAMES = DbcNames()
 
 
 def main(argv: list[str]) -> None:
@@ -44,17 +52,25 @@ def main(argv: list[str]) -> None:
     made.add_argument("run", metavar="RUN", type=Path, help="a folder that `credit-like train` made")
     made.add_argument("--trainer", metavar="module:Class", help="as given to train")
     made.add_argument("overrides", nargs="*", metavar="key=value", help="data.path, or anything of evaluation")
+    made.add_argument("--dbc", metavar="FILE", type=Path, help="names ids and signals in the explanations of alarms")
     options = made.parse_intermixed_args(argv)
-    evaluate_run(options.run, trainer=options.trainer, overrides=options.overrides)
+    names = DbcNames.read(options.dbc) if options.dbc else NO_NAMES
+    evaluate_run(options.run, trainer=options.trainer, overrides=options.overrides, names=names)
 
 
 def evaluate_run(
-    folder: Path, data: Data | None = None, trainer: str | None = None, overrides: Sequence[str] = ()
+    folder: Path,
+    data: Data | None = None,
+    trainer: str | None = None,
+    overrides: Sequence[str] = (),
+    names: DbcNames = NO_NAMES,
 ) -> dict[str, Any]:
     """Judge the run in ``folder`` and write its report; returns the metrics.
 
-    ``data`` saves reading the logs again. Raises UserError when the folder is no run, when its best checkpoint does not
-    verify, when the logs are not those it was trained on, or when its split certificate is not valid.
+    ``data`` saves reading the logs again; ``names`` are those of ids and signals, for the explanations of alarms.
+
+    Raises UserError when the folder is no run, when its best checkpoint does not verify, when the logs are not those it
+    was trained on, or when its split certificate is not valid.
     """
     run = open_run(folder, trainer, overrides)
     require_valid(run.certificate)
@@ -69,9 +85,13 @@ def evaluate_run(
     frame = with_controls(frame, control_scores(data.store, data.windows(TRAIN), rows))
     scores = Scores(frame, {capture.name: capture.intervals for capture in data.captures if capture.intervals})
     metrics = evaluate(scores, run.job.evaluation, data.calibration_captures, traffic_groups(data.plan))
+    alarms = [(int(rows[row]), kind) for row, kind in top_alarms(scores.frame, AlarmRule.of(metrics))]
+    score_graphs = graph_scores(detector, run.job.loader.eval_batch_size)
+    explained = explain(data.store, alarms, data.captures, score_graphs, names)
     forget_evaluation(run.folder)
     write_scores(run.folder / SCORES, scores.frame, scores.intervals)
     write_text(run.folder / METRICS, to_json(metrics))
+    write_text(run.folder / EXPLANATIONS, to_json(explained))
     facts = read_json(run.folder / FACTS) if (run.folder / FACTS).is_file() else {"throughput": {}}
     facts["environment"] = environment()
     facts["throughput"]["windows scored a second"] = f"{rate:,.0f}"

@@ -4,6 +4,7 @@ from credit_like.evaluation.alarms import AlarmRule, AlarmSettings
 from credit_like.evaluation.controls import CONTROLS, control_scores
 from credit_like.evaluation.document import SCHEMA_VERSION, Metrics, json_schema
 from credit_like.evaluation.evaluate import EvaluationSettings, evaluate, traffic_groups
+from credit_like.evaluation.explanations import Explanations, explain, top_alarms
 from credit_like.evaluation.figures import WindowSet, window_set
 from credit_like.evaluation.frames import with_nodes
 from credit_like.evaluation.report import write_report
@@ -16,6 +17,7 @@ __all__ = [
     "AlarmRule",
     "AlarmSettings",
     "EvaluationSettings",
+    "Explanations",
     "Metrics",
     "Scores",
     "Threshold",
@@ -23,8 +25,10 @@ __all__ = [
     "conformal_threshold",
     "control_scores",
     "evaluate",
+    "explain",
     "json_schema",
     "read_scores",
+    "top_alarms",
     "traffic_groups",
     "window_set",
     "with_controls",
