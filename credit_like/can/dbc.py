@@ -38,14 +38,11 @@ class DbcNames:
             raise UserError(
                 f"--dbc {path}: DBC files need the package cantools; install the extra: pip install 'credit-like[dbc]'"
             )
-        from cantools.database import Error
-        from cantools.database.can import Database
-        from textparser import ParseError
+        from cantools.database import Error, load_file
 
-        database = Database(strict=False)
         try:
-            database.add_dbc_file(str(path))
-        except (Error, ParseError, ValueError, OSError) as error:
+            database: Any = load_file(str(path), database_format="dbc", strict=False)
+        except (Error, ValueError, OSError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(f"--dbc {path}: this is no DBC file that can be read ({reason})") from error
         return cls({(_EXTENDED_KEY if m.is_extended_frame else 0) | m.frame_id: m for m in database.messages})
