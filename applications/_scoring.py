@@ -21,7 +21,7 @@ from credit_like.can import Capture
 from credit_like.config import UserError
 from credit_like.evaluation.occlusion import ScoreGraphs
 from credit_like.evaluation.scores import COLUMNS
-from credit_like.graphs import FeatureScaler, GraphStore, PackedLoader, Vocabulary
+from credit_like.graphs import ChangeEdges, FeatureScaler, GraphStore, PackedLoader, Vocabulary
 from credit_like.training import BaseTrainer, read_checkpoint, seed_everything
 from credit_like.training.inference import run_predict
 
@@ -71,10 +71,14 @@ def make_trainer(
 
 
 def window_scores(
-    trainer: BaseTrainer, store: GraphStore, rows: NDArray[np.int64], batch_size: int
+    trainer: BaseTrainer,
+    store: GraphStore,
+    rows: NDArray[np.int64],
+    batch_size: int,
+    change_edges: ChangeEdges | None = None,
 ) -> tuple[NDArray[np.float64], float]:
     """The score of each window in ``rows`` by the run's best weights, float64[n], and the windows scored a second."""
-    loader = PackedLoader(store, rows, batch_size=batch_size, device=str(trainer.device))
+    loader = PackedLoader(store, rows, batch_size=batch_size, device=str(trainer.device), change=change_edges)
     started = time.perf_counter()
     parts = trainer.predict_on(
         # disable=None: no bar where stderr is no terminal.

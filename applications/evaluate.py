@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from applications._cli import parser, run
 from applications._data import Data, load_data, require_valid
+from applications._retrained import retrained_scores
 from applications._run import (
     EXPLANATIONS,
     FACTS,
@@ -41,6 +43,8 @@ from credit_like.evaluation import (
 )
 from credit_like.graphs.plan import TRAIN
 
+CHEAP, ALL = "cheap", "all"
+
 #: Without a DBC file.
 NO_NAMES = DbcNames()
 
@@ -53,9 +57,22 @@ def main(argv: list[str]) -> None:
     made.add_argument("--trainer", metavar="module:Class", help="as given to train")
     made.add_argument("overrides", nargs="*", metavar="key=value", help="data.path, or anything of evaluation")
     made.add_argument("--dbc", metavar="FILE", type=Path, help="names ids and signals in the explanations of alarms")
+    add_controls(made)
     options = made.parse_intermixed_args(argv)
     names = DbcNames.read(options.dbc) if options.dbc else NO_NAMES
-    evaluate_run(options.run, trainer=options.trainer, overrides=options.overrides, names=names)
+    evaluate_run(
+        options.run, trainer=options.trainer, overrides=options.overrides, names=names, controls=options.controls
+    )
+
+
+def add_controls(made: argparse.ArgumentParser) -> None:
+    """Give a verb ``--controls cheap|all``."""
+    made.add_argument(
+        "--controls",
+        choices=(CHEAP, ALL),
+        default=CHEAP,
+        help="all: also trains the same model without edges and with rewired edges (as long as training, twice)",
+    )
 
 
 def evaluate_run(
@@ -64,10 +81,12 @@ def evaluate_run(
     trainer: str | None = None,
     overrides: Sequence[str] = (),
     names: DbcNames = NO_NAMES,
+    controls: str = CHEAP,
 ) -> dict[str, Any]:
     """Judge the run in ``folder`` and write its report; returns the metrics.
 
     ``data`` saves reading the logs again; ``names`` are those of ids and signals, for the explanations of alarms.
+    ``controls`` "all" retrains the model without edges and with rewired ones, in ``RUN/controls``.
 
     Raises UserError when the folder is no run, when its best checkpoint does not verify, when the logs are not those it
     was trained on, or when its split certificate is not valid.
@@ -82,7 +101,8 @@ def evaluate_run(
     by_id = node_scores(detector, data.store, rows, run.job.loader.eval_batch_size)
     if by_id is not None:
         frame = with_nodes(frame, data.store, rows, by_id, data.captures)
-    frame = with_controls(frame, control_scores(data.store, data.windows(TRAIN), rows))
+    simple = control_scores(data.store, data.windows(TRAIN), rows)
+    frame = with_controls(frame, simple | (retrained_scores(run, data, rows) if controls == ALL else {}))
     scores = Scores(frame, {capture.name: capture.intervals for capture in data.captures if capture.intervals})
     metrics = evaluate(scores, run.job.evaluation, data.calibration_captures, traffic_groups(data.plan))
     alarms = [(int(rows[row]), kind) for row, kind in top_alarms(scores.frame, AlarmRule.of(metrics))]

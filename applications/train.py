@@ -6,10 +6,9 @@ import sys
 import time
 from collections.abc import Sequence
 
-import torch
-
 from applications._cli import add_conf, parse_conf, parser, run
 from applications._data import Data, certify, fit_inputs, load_data, require_both_classes
+from applications._fit import fit
 from applications._job import Job, load_job
 from applications._registry import JobTrainer
 from applications._run import (
@@ -24,11 +23,8 @@ from applications._run import (
     write_run,
     write_text,
 )
-from applications._scoring import make_trainer
 from applications._summary import data_summary
-from applications.evaluate import evaluate_run
-from credit_like.graphs import PackedLoader
-from credit_like.graphs.plan import TRAIN, VALIDATION
+from applications.evaluate import add_controls, evaluate_run
 from credit_like.training import BaseTrainer, Stopped
 from credit_like.training.device import choose_device
 
@@ -45,12 +41,14 @@ def main(argv: list[str]) -> None:
         "--trainer", metavar="module:Class", help="a BaseTrainer subclass of yours; its module is imported"
     )
     made.add_argument("--no-evaluate", action="store_true", help="train only; `credit-like evaluate RUN` does the rest")
+    add_controls(made)
     options, source, overrides = parse_conf(made, argv)
     job, cls = load_job(source, overrides, options.trainer)
     flags = [f"--trainer {options.trainer}"] * bool(options.trainer) + ["--no-evaluate"] * options.no_evaluate
+    flags += ["--controls all"] * (options.controls == "all")
     data = train(job, cls, resume=options.resume, flags=flags)
     if not options.no_evaluate:
-        evaluate_run(job.save_loc, data, trainer=options.trainer)
+        evaluate_run(job.save_loc, data, trainer=options.trainer, controls=options.controls)
 
 
 def train(job: Job, cls: type[JobTrainer], *, resume: bool = False, flags: Sequence[str] = ()) -> Data:
@@ -76,26 +74,9 @@ def train(job: Job, cls: type[JobTrainer], *, resume: bool = False, flags: Seque
             require_same_data(job, certificate)
     write_run(job, certificate)
 
-    trainer = make_trainer(cls, job, vocabulary, scaler, resume=resume)
-    device = str(trainer.device)
-    train_rows, valid_rows = data.windows(TRAIN), data.windows(VALIDATION)
-    train_loader = PackedLoader(
-        data.store, train_rows, job.loader.batch_size, shuffle=True, seed=job.trainer.seed, device=device
-    )
-    valid_loader = PackedLoader(data.store, valid_rows, job.loader.eval_batch_size, device=device)
-    counts = torch.tensor([len(data.windows(TRAIN, label)) for label in (0, 1)])
-    loss = cls.build_loss(job.trainer, counts).to(trainer.device)
-    optimizer = job.optimizer.build(trainer.model)
     started = time.perf_counter()
     try:
-        trainer.fit(
-            conf=trainer.conf,
-            train_loader=train_loader,
-            valid_loader=valid_loader,
-            optimizer=optimizer,
-            train_criterion=loss,
-            valid_criterion=loss,
-        )
+        trainer = fit(job, cls, data, vocabulary, scaler, resume=resume)
     except (KeyboardInterrupt, Stopped) as stop:
         command = " ".join(["credit-like train", str(job.save_loc / CONFIG), "--resume", *flags])
         raise type(stop)(f"go on with `{command}`") from stop

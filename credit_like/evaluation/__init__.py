@@ -8,11 +8,15 @@ from credit_like.evaluation.explanations import Explanations, explain, top_alarm
 from credit_like.evaluation.figures import WindowSet, window_set
 from credit_like.evaluation.frames import with_nodes
 from credit_like.evaluation.report import write_report
+from credit_like.evaluation.retrained import NO_EDGES, RETRAINED, REWIRED
 from credit_like.evaluation.scores import Scores, read_scores, with_controls, write_scores
 from credit_like.evaluation.thresholds import Threshold, conformal_threshold
 
 __all__ = [
     "CONTROLS",
+    "NO_EDGES",
+    "RETRAINED",
+    "REWIRED",
     "SCHEMA_VERSION",
     "AlarmRule",
     "AlarmSettings",

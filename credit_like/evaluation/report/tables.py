@@ -8,6 +8,7 @@ from typing import Any
 from credit_like.evaluation.controls import CONTROLS
 from credit_like.evaluation.report.markup import Cell, Html, breakable, join, pointer, table, tag
 from credit_like.evaluation.report.words import count, family, percent, plural, ratio, seconds, set_name, signed
+from credit_like.evaluation.retrained import RETRAINED
 
 #: Longest list of events that the page prints: the missed ones first, then the slowest.
 EVENT_ROWS = 200
@@ -85,7 +86,8 @@ def control_table(metrics: Mapping[str, Any]) -> Html:
             _prose("the detector of this report"),
         ]
     ]
-    for name, what in CONTROLS.items():
+    listed = CONTROLS | {name: what for name, what in RETRAINED.items() if name in overall["controls"]}
+    for name, what in listed.items():
         figures = overall["controls"].get(name)
         if figures is None:
             rows.append([name, *[Cell("not fitted")] * 6, _prose(f"{what} (needs attack windows in training)")])
