@@ -14,6 +14,7 @@ VERBS = {
     "train": "a graph store -> a trained detector in a run folder",
     "evaluate": "a run folder -> scores and metrics on held-out captures",
     "predict": "a trained detector and new logs -> scores",
+    "explain": "a window of a run -> the ids and transitions that carried its score",
     "report": "a run folder -> one self-contained HTML report",
     "compare": "finished runs -> side by side, with what chance explains",
     "verify": "a run folder and its raw logs -> which of its claims hold",

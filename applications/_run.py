@@ -23,6 +23,7 @@ from credit_like.evaluation import SCHEMA_VERSION
 
 CONFIG, CERTIFICATE, FACTS = "config.yml", "certificate.json", "run.json"
 SCORES, METRICS, LOG, REPORT = "scores.parquet", "metrics.json", "training_log.csv", "report.html"
+EXPLANATIONS = "explanations.json"
 BEST = "best_checkpoint.pt"
 WEIGHTS, CARD = "model.safetensors", "model_card.md"
 
@@ -135,7 +136,7 @@ def write_run(job: Job, certificate: dict[str, Any]) -> None:
 
 def forget_evaluation(folder: Path) -> None:
     """Remove what an earlier evaluation left: it is not about the weights that come next."""
-    for name in (METRICS, REPORT, SCORES, WEIGHTS, CARD):
+    for name in (METRICS, REPORT, SCORES, EXPLANATIONS, WEIGHTS, CARD):
         (folder / name).unlink(missing_ok=True)
 
 

@@ -12,6 +12,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch_geometric.data import Batch, Data
 from tqdm import tqdm
 
 from applications._job import Job
@@ -19,8 +20,9 @@ from applications._registry import JobTrainer
 from applications._run import BEST, CONFIG, Run
 from credit_like.can import Capture
 from credit_like.config import UserError
+from credit_like.evaluation.occlusion import ScoreGraphs
 from credit_like.evaluation.scores import COLUMNS
-from credit_like.graphs import FeatureScaler, GraphStore, PackedLoader, Vocabulary
+from credit_like.graphs import ChangeEdges, FeatureScaler, GraphStore, PackedLoader, Vocabulary
 from credit_like.training import BaseTrainer, load_weights, read_checkpoint, seed_everything
 from credit_like.training.inference import run_predict
 
@@ -84,10 +86,14 @@ def trainer_around(
 
 
 def window_scores(
-    trainer: BaseTrainer, store: GraphStore, rows: NDArray[np.int64], batch_size: int
+    trainer: BaseTrainer,
+    store: GraphStore,
+    rows: NDArray[np.int64],
+    batch_size: int,
+    change_edges: ChangeEdges | None = None,
 ) -> tuple[NDArray[np.float64], float]:
     """The score of each window in ``rows`` by the run's best weights, float64[n], and the windows scored a second."""
-    loader = PackedLoader(store, rows, batch_size=batch_size, device=str(trainer.device))
+    loader = PackedLoader(store, rows, batch_size=batch_size, device=str(trainer.device), change=change_edges)
     started = time.perf_counter()
     parts = trainer.predict_on(
         # disable=None: no bar where stderr is no terminal.
@@ -121,6 +127,18 @@ def raw_scores(trainer: BaseTrainer, loader: Any) -> NDArray[np.float64] | None:
         return None
     parts = trainer.predict_on(loader)
     return torch.cat(parts).double().numpy() if parts else np.zeros(0)
+
+
+def graph_scores(trainer: BaseTrainer, batch_size: int) -> ScoreGraphs:
+    """Scores graphs that no store holds, as ``window_scores`` scores those that one does."""
+
+    def score(graphs: Sequence[Data]) -> NDArray[np.float64]:
+        borders = range(0, len(graphs), batch_size)
+        batches = (Batch.from_data_list(list(graphs[first : first + batch_size])) for first in borders)
+        parts = trainer.predict_on(batches, ckpt_path=trainer.save_loc / BEST)
+        return torch.cat(parts).double().numpy() if parts else np.zeros(0)
+
+    return score
 
 
 def scores_frame(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +16,10 @@ from applications._data import Data, load_data, require_valid
 from applications._fusion import is_fusion, judge_fusion
 from applications._licence import stated_licences
 from applications._model_card import model_card
+from applications._retrained import retrained_scores
 from applications._run import (
     CARD,
+    EXPLANATIONS,
     FACTS,
     METRICS,
     SCORES,
@@ -28,15 +31,19 @@ from applications._run import (
     to_json,
     write_text,
 )
-from applications._scoring import node_scores, raw_scores, restored_trainer, scores_frame, window_scores
+from applications._scoring import graph_scores, node_scores, raw_scores, restored_trainer, scores_frame, window_scores
 from applications._summary import fusion_figures, main_figures
 from applications._weights import write_weights
 from applications.report import report_run
+from credit_like.can import DbcNames
 from credit_like.config import UserError
 from credit_like.evaluation import (
+    AlarmRule,
     Scores,
     control_scores,
     evaluate,
+    explain,
+    top_alarms,
     traffic_groups,
     with_controls,
     with_nodes,
@@ -46,6 +53,11 @@ from credit_like.evaluation import (
 from credit_like.graphs import PackedLoader
 from credit_like.graphs.plan import TRAIN
 
+CHEAP, ALL = "cheap", "all"
+
+#: Without a DBC file.
+NO_NAMES = DbcNames()
+
 
 def main(argv: list[str]) -> None:
     made = parser(
@@ -54,26 +66,51 @@ def main(argv: list[str]) -> None:
     made.add_argument("run", metavar="RUN", type=Path, help="a folder that `credit-like train` made")
     made.add_argument("--trainer", metavar="module:Class", help="as given to train")
     made.add_argument("overrides", nargs="*", metavar="key=value", help="data.path, or anything of evaluation")
+    made.add_argument("--dbc", metavar="FILE", type=Path, help="names ids and signals in the explanations of alarms")
+    add_controls(made)
     options = made.parse_intermixed_args(argv)
-    evaluate_run(options.run, trainer=options.trainer, overrides=options.overrides)
+    names = DbcNames.read(options.dbc) if options.dbc else NO_NAMES
+    evaluate_run(
+        options.run, trainer=options.trainer, overrides=options.overrides, names=names, controls=options.controls
+    )
+
+
+def add_controls(made: argparse.ArgumentParser) -> None:
+    """Give a verb ``--controls cheap|all``."""
+    made.add_argument(
+        "--controls",
+        choices=(CHEAP, ALL),
+        default=CHEAP,
+        help="all: also trains the same model without edges and with rewired edges (as long as training, twice)",
+    )
 
 
 def evaluate_run(
-    folder: Path, data: Data | None = None, trainer: str | None = None, overrides: Sequence[str] = ()
+    folder: Path,
+    data: Data | None = None,
+    trainer: str | None = None,
+    overrides: Sequence[str] = (),
+    names: DbcNames = NO_NAMES,
+    controls: str = CHEAP,
 ) -> dict[str, Any]:
     """Judge the run in ``folder`` and write its report; returns the metrics.
 
-    ``data`` saves reading the logs again. Raises UserError when the folder is no run, when its best checkpoint does not
-    verify, when the logs are not those it was trained on, or when its split certificate is not valid.
+    ``data`` saves reading the logs again; ``names`` are those of ids and signals, for the explanations of alarms.
+    ``controls`` "all" retrains the model without edges and with rewired ones, in ``RUN/controls``.
+
+    Raises UserError when the folder is no run, when its best checkpoint does not verify, when the logs are not those it
+    was trained on, or when its split certificate is not valid.
     """
     run = open_run(folder, trainer, overrides)
     require_valid(run.certificate)
+    if controls == ALL and is_fusion(run.trainer):
+        raise UserError(f"--controls all retrains a model of graphs; {folder} fuses two others: evaluate those with it")
     data = data or load_data(run.job.data)
     require_same_store(run, data)
     rows, size, fusion, by_id = data.scored, run.job.loader.eval_batch_size, None, None
-    controls: dict[str, NDArray[np.float64]] = {}
+    scores_of_experts: dict[str, NDArray[np.float64]] = {}
     if is_fusion(run.trainer):
-        detector, score, rate, raw, controls, fusion = judge_fusion(run, data)
+        detector, score, rate, raw, scores_of_experts, fusion = judge_fusion(run, data)
     else:
         detector = restored_trainer(run)
         raw = raw_scores(detector, PackedLoader(data.store, rows, batch_size=size, device=str(detector.device)))
@@ -82,7 +119,8 @@ def evaluate_run(
     frame = scores_frame(data.store, rows, score, data.captures)
     if by_id is not None:
         frame = with_nodes(frame, data.store, rows, by_id, data.captures)
-    frame = with_controls(frame, controls | control_scores(data.store, data.windows(TRAIN), rows))
+    simple = scores_of_experts | control_scores(data.store, data.windows(TRAIN), rows)
+    frame = with_controls(frame, simple | (retrained_scores(run, data, rows) if controls == ALL else {}))
     frame = with_raw(frame, raw)
     scores = Scores(frame, {capture.name: capture.intervals for capture in data.captures if capture.intervals})
     metrics = evaluate(scores, run.job.evaluation, data.calibration_captures, traffic_groups(data.plan))
@@ -91,6 +129,10 @@ def evaluate_run(
     forget_evaluation(run.folder)
     write_scores(run.folder / SCORES, scores.frame, scores.intervals)
     write_text(run.folder / METRICS, to_json(metrics))
+    if fusion is None:  # a policy sees experts' outputs and no graph; what moved those, the experts' reports say
+        alarms = [(int(rows[row]), kind) for row, kind in top_alarms(scores.frame, AlarmRule.of(metrics))]
+        explained = explain(data.store, alarms, data.captures, graph_scores(detector, size), names)
+        write_text(run.folder / EXPLANATIONS, to_json(explained))
     facts = read_json(run.folder / FACTS) if (run.folder / FACTS).is_file() else {"throughput": {}}
     facts["environment"] = environment()
     facts["throughput"]["windows scored a second"] = f"{rate:,.0f}"

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from applications._cli import parser, run
-from applications._run import CONFIG, FACTS, LOG, REPORT, SCORES, open_run, read_json, read_metrics
+from applications._run import CONFIG, EXPLANATIONS, FACTS, LOG, REPORT, SCORES, open_run, read_json, read_metrics
 from credit_like.evaluation import read_scores, write_report
 from credit_like.graphs import check_certificate
 
@@ -23,7 +23,7 @@ def report_run(folder: Path, trainer: str | None = None) -> Path:
     """Write the report of the run in ``folder``. Raises UserError when one of its files is missing or not whole."""
     run = open_run(folder, trainer)
     facts = read_json(run.folder / FACTS)
-    log = run.folder / LOG
+    log, explained = run.folder / LOG, run.folder / EXPLANATIONS
     return write_report(
         run.folder / REPORT,
         title=f"{run.folder.resolve().name}: {run.job.trainer.type} on {run.job.data.path.name}",
@@ -35,6 +35,7 @@ def report_run(folder: Path, trainer: str | None = None) -> Path:
         training_log=log if log.is_file() else None,
         environment=facts["environment"],
         throughput=facts["throughput"],
+        explanations=read_json(explained) if explained.is_file() else None,
     )
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
-from torch import nn
 
 from applications._cli import add_conf, parse_conf, parser, run
 from applications._data import Data, certify, fit_inputs, learning_windows, load_data
+from applications._fit import fit, fit_loaders
 from applications._fusion import (
     EXPERTS,
     FusionData,
@@ -36,12 +36,9 @@ from applications._run import (
     write_run,
     write_text,
 )
-from applications._scoring import make_trainer
 from applications._summary import data_summary
-from applications._teaching import prepare_lessons
-from applications.evaluate import evaluate_run
-from credit_like.graphs import PackedLoader
-from credit_like.graphs.plan import FUSION, TRAIN, VALIDATION
+from applications.evaluate import add_controls, evaluate_run
+from credit_like.graphs.plan import FUSION, VALIDATION
 from credit_like.training import BaseTrainer, Stopped
 from credit_like.training.device import choose_device
 from trainers.expert_table import ExpertLoader
@@ -60,12 +57,14 @@ def main(argv: list[str]) -> None:
         "--trainer", metavar="module:Class", help="a BaseTrainer subclass of yours; its module is imported"
     )
     made.add_argument("--no-evaluate", action="store_true", help="train only; `credit-like evaluate RUN` does the rest")
+    add_controls(made)
     options, source, overrides = parse_conf(made, argv)
     job, cls = load_job(source, overrides, options.trainer)
     flags = [f"--trainer {options.trainer}"] * bool(options.trainer) + ["--no-evaluate"] * options.no_evaluate
+    flags += ["--controls all"] * (options.controls == "all")
     data = train(job, cls, resume=options.resume, flags=flags)
     if not options.no_evaluate:
-        evaluate_run(job.save_loc, data, trainer=options.trainer)
+        evaluate_run(job.save_loc, data, trainer=options.trainer, controls=options.controls)
 
 
 def train(
@@ -89,23 +88,15 @@ def train(
     with nothing_left_behind(job.save_loc):
         data = data or load_data(job.data)
         print(data_summary(data))
-        train_rows, valid_rows = learning_windows(data, benign_only=learns_from_benign(cls))
+        learning_windows(data, benign_only=learns_from_benign(cls))  # refused before anything is written
         vocabulary, scaler = fit_inputs(data, job.data)
         certificate = certify(data, vocabulary, scaler)
         if resume:
             require_same_data(job, certificate)
     write_run(job, certificate)
 
-    trainer = make_trainer(cls, job, vocabulary, scaler, resume=resume)
-    device = str(trainer.device)
-    train_loader = PackedLoader(
-        data.store, train_rows, job.loader.batch_size, shuffle=True, seed=job.trainer.seed, device=device
-    )
-    valid_loader = PackedLoader(data.store, valid_rows, job.loader.eval_batch_size, device=device)
-    counts = torch.tensor([len(data.windows(TRAIN, label)) for label in (0, 1)])
-    loss = cls.build_loss(job.trainer, counts).to(trainer.device)
-    rollout = prepare_lessons(trainer, job, data, certificate, train_rows)
-    _fit(trainer, job, train_loader, valid_loader, loss, flags, rollout)
+    with _timed(job, flags) as done:
+        done(fit(job, cls, data, vocabulary, scaler, certificate, resume=resume))
     return data
 
 
@@ -141,40 +132,30 @@ def train_fusion(
         follow=job.trainer.discount > 0,
     )
     valid_loader = ExpertLoader(valid_table, job.loader.eval_batch_size)
-    loss = cls.build_loss(job.trainer, torch.bincount(train_table.label, minlength=2)).to(trainer.device)
-    _fit(trainer, job, train_loader, valid_loader, loss, flags)
+    loss = cls.build_loss(job.trainer, torch.bincount(train_table.label, minlength=2))
+    with _timed(job, flags) as done:
+        fit_loaders(trainer, job, train_loader, valid_loader, loss)
+        done(trainer)
     return fused
 
 
-def _fit(
-    trainer: BaseTrainer,
-    job: Job,
-    train_loader: Any,
-    valid_loader: Any,
-    loss: nn.Module,
-    flags: Sequence[str],
-    rollout: Any = None,
-) -> None:
-    """Train, and write down how long it took; a stop says how to go on."""
-    optimizer = job.optimizer.build(trainer.model)
+@contextmanager
+def _timed(job: Job, flags: Sequence[str]) -> Iterator[Callable[[BaseTrainer], None]]:
+    """Training happens inside, and tells the trainer that has done it; how long it took is written down then.
+
+    A stop says how to go on.
+    """
     started = time.perf_counter()
+
+    def done(trainer: BaseTrainer) -> None:
+        facts = {"environment": environment(), "throughput": throughput(trainer, time.perf_counter() - started)}
+        write_text(job.save_loc / FACTS, to_json(facts))
+
     try:
-        trainer.fit(
-            conf=trainer.conf,
-            train_loader=train_loader,
-            valid_loader=valid_loader,
-            optimizer=optimizer,
-            train_criterion=loss,
-            valid_criterion=loss,
-            rollout_scheduler=rollout,
-        )
+        yield done
     except (KeyboardInterrupt, Stopped) as stop:
         command = " ".join(["credit-like train", str(job.save_loc / CONFIG), "--resume", *flags])
         raise type(stop)(f"go on with `{command}`") from stop
-    seconds = time.perf_counter() - started
-    write_text(
-        job.save_loc / FACTS, to_json({"environment": environment(), "throughput": throughput(trainer, seconds)})
-    )
 
 
 def throughput(trainer: BaseTrainer, seconds: float) -> dict[str, str]:

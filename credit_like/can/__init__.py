@@ -4,6 +4,7 @@ from credit_like.can.arbitration import bus_load, frame_bits
 from credit_like.can.attacks import ATTACK_FAMILIES, AttackSpec, resolve_attack
 from credit_like.can.captures import AttackInterval, Capture, Defect, SourceFile
 from credit_like.can.dataset import Dataset, read_dataset
+from credit_like.can.dbc import DbcNames, id_text
 from credit_like.can.errors import LogError, UnknownFormatError
 from credit_like.can.families import FAMILIES, attack_family
 from credit_like.can.frames import COLUMNS, ERROR, EXTENDED, FD, REMOTE, FrameTable
@@ -39,6 +40,7 @@ __all__ = [
     "Capture",
     "CaptureFacts",
     "Dataset",
+    "DbcNames",
     "Defect",
     "FrameTable",
     "Ingested",
@@ -52,6 +54,7 @@ __all__ = [
     "attack_family",
     "bus_load",
     "frame_bits",
+    "id_text",
     "ingest",
     "inject",
     "intervals_from_labels",

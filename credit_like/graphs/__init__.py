@@ -5,6 +5,7 @@ from credit_like.graphs.features import EDGE_FEATURES, NODE_FEATURES, GraphArray
 from credit_like.graphs.groups import Group, Groups, find_groups
 from credit_like.graphs.loader import PackedLoader
 from credit_like.graphs.plan import Segment, SplitPlan, is_test
+from credit_like.graphs.rewiring import ChangeEdges, remove_edges, rewire_edges
 from credit_like.graphs.scaler import FeatureScaler, ScalerSettings
 from credit_like.graphs.splits import SplitSettings, plan_splits, settle_labels
 from credit_like.graphs.store import GraphStore, StoreError
@@ -14,6 +15,7 @@ from credit_like.graphs.windows import WindowSettings, WindowTable, cut_windows
 __all__ = [
     "EDGE_FEATURES",
     "NODE_FEATURES",
+    "ChangeEdges",
     "FeatureScaler",
     "GraphArrays",
     "GraphStore",
@@ -35,5 +37,7 @@ __all__ = [
     "is_test",
     "issue_certificate",
     "plan_splits",
+    "remove_edges",
+    "rewire_edges",
     "settle_labels",
 ]

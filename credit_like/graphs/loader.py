@@ -13,6 +13,7 @@ from torch_geometric.data import Batch
 
 from credit_like.config import UserError
 from credit_like.graphs._gather import PackedGraphs, resident
+from credit_like.graphs.rewiring import ChangeEdges
 from credit_like.graphs.store import GraphStore
 
 
@@ -33,6 +34,8 @@ class PackedLoader:
     of that store object: batches are then gathered without a copy from the host or a synchronisation. A larger store
     stays memory-mapped, and each batch is copied. There are no worker processes.
 
+    ``change`` is done to every batch, on the store's device; see ``credit_like.graphs.rewiring``.
+
     ``state_dict`` is plain data; a loader made of the same arguments that loads it yields exactly the batches that
     remained. Raises ValueError or IndexError for arguments that do not fit the store, UserError when a graph is larger
     than a budget or a GPU is asked for that is not there.
@@ -49,6 +52,7 @@ class PackedLoader:
         seed: int = 0,
         weights: ArrayLike | None = None,
         device: str | torch.device = "cpu",
+        change: ChangeEdges | None = None,
     ) -> None:
         self.store = store
         self.indices = _checked_indices(store, indices)
@@ -60,6 +64,7 @@ class PackedLoader:
         self.batch_size, self.max_nodes, self.max_edges = batch_size, max_nodes, max_edges
         self.shuffle, self.seed, self.epoch = shuffle, seed, 0
         self.device = torch.device(device)
+        self.change = change
         self._nodes = store.node_ptr[self.indices + 1] - store.node_ptr[self.indices]
         self._edges = store.edge_ptr[self.indices + 1] - store.edge_ptr[self.indices]
         self._require_budget("max_nodes", max_nodes, self._nodes)
@@ -107,6 +112,7 @@ class PackedLoader:
                 int(nodes[number + 1] - nodes[number]),
                 int(edges[number + 1] - edges[number]),
             )
+            batch = batch if self.change is None else self.change(batch)
             self._done = number + 1
             yield batch if batch.x.device.type == self.device.type else batch.to(self.device)
 

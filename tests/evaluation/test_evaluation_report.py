@@ -22,6 +22,7 @@ from credit_like.can.captures import AttackInterval
 from credit_like.config import UserError
 from credit_like.evaluation import EvaluationSettings, Scores, evaluate, read_scores, write_report, write_scores
 from credit_like.evaluation.report.certificate import certificate
+from credit_like.evaluation.report.summary import _controls
 from credit_like.evaluation.report.words import count, percent, ratio, seconds
 
 Write = Callable[..., Path]
@@ -106,13 +107,30 @@ def test_a_promise_that_cannot_be_made_is_not_printed_as_one(run: Scores, report
     [
         (6.0, "The model beats every control."),
         (-9.0, "A control beats the model."),
-        (-1.6, "The model is not shown to beat"),
+        (-1.6, "The model is not shown to beat every control."),
     ],
 )
 def test_the_first_screen_says_whether_the_model_beats_the_controls(
     shift: float, verdict: str, simulate_run: Callable[..., Scores], report_of: Write
 ) -> None:
     assert verdict in report_of(simulate_run(shift=shift, windows=400)).read_text()
+
+
+def sentence(**controls: tuple[float, float, tuple[float, float] | None]) -> str:
+    """What the first screen says of controls given as AUROC, the model's lead and its interval."""
+    names = ("auroc", "difference", "difference_interval")
+    known = {name.replace("_", " "): dict(zip(names, x, strict=True)) for name, x in controls.items()}
+    return unescape(re.sub("<[^>]*>", "", _controls(known)))
+
+
+def test_every_control_has_to_be_beaten_with_certainty() -> None:
+    weak, wide = (0.8, 0.15, (0.1, 0.2)), (0.7, 0.25, (-0.01, 0.5))
+    assert sentence(timing_only=weak).startswith("The model beats every control. The best of the 1, timing alone,")
+    both = sentence(timing_only=weak, model_without_edges=wide)
+    assert both.startswith("The model is not shown to beat every control. Not clearly beaten of the 2, the same model")
+    assert "+0.250 (95 % interval \u22120.010 to +0.500)" in both
+    assert "too little traffic for an interval" in sentence(timing_only=(0.8, 0.15, None))
+    assert sentence(model_with_rewired_edges=(0.99, -0.1, (-0.2, -0.05))).startswith("A control beats the model.")
 
 
 def test_with_a_problem_no_test_figure_is_in_the_file(run: Scores, report_of: Write) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from credit_like.config.files import replacing
+from credit_like.evaluation.report import alarms, frames, sections
 from credit_like.evaluation.report import certificate as certificate_view
-from credit_like.evaluation.report import frames, sections
 from credit_like.evaluation.report.comparison import write_comparison
 from credit_like.evaluation.report.fusion import fusion
 from credit_like.evaluation.report.glossary import glossary
@@ -33,6 +33,7 @@ def write_report(
     training_log: Path | None,
     environment: Mapping[str, Any],
     throughput: Mapping[str, Any],
+    explanations: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes the report of a run to ``path`` and returns it; the file is whole or not there.
 
@@ -40,7 +41,9 @@ def write_report(
     problem, or without a certificate, no figure of a test set is in the file, and the first screen says why; then
     ``metrics`` and ``scores`` are not read. ``config_text`` is the resolved YAML, ``training_log`` a
     ``training_log.csv``, ``environment`` and ``throughput`` are names with values to show as they are (values may be
-    mappings). Everything that comes from outside is escaped. Raises UserError when the file cannot be written.
+    mappings). ``explanations`` is what ``explain`` gave. Everything that comes from outside is escaped.
+
+    Raises UserError when the file cannot be written.
     """
     path = Path(path)
     wrong = list(problems) or ([] if certificate is not None else ["this run has no split certificate"])
@@ -55,6 +58,7 @@ def write_report(
             weights(metrics),
             sections.curves(metrics, scores),
             sections.course(metrics, scores),
+            *([alarms.explanations(explanations)] if explanations else []),
         ]
     body += [
         sections.training(training_log),
@@ -76,6 +80,7 @@ _ANCHORS = {
     "weights": "Averaged weights",
     "curves": "Curves and scores",
     "alarms": "Alarms in time",
+    "explanations": "Why it alarmed",
     "training": "Training",
     "certificate": "Split certificate",
     "configuration": "Configuration",

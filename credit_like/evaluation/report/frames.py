@@ -30,10 +30,10 @@ def by_frame(metrics: Mapping[str, Any]) -> Html:
         why = metrics["overall"]["frames"]["undefined"]["auroc"]
         return section("frames", "Results by frame", tag("p", f"Undefined: {why}."))
     text = (
-        "Which frames were the attack? A frame takes the score of its id in its window: the model's head on that node "
-        f"alone. Its threshold, {number(threshold)}, is set on the benign frames of the calibration windows. It "
-        "promises nothing, because the frames of an id share a score. A detector that was taught whole windows is not "
-        "taught this: the figures say how far its scores point at the guilty ids."
+        "Which frames were the attack? Each takes the score of its id in its window: the model's head on that node. "
+        f"The threshold, {number(threshold)}, comes from the benign frames of the calibration windows; it promises "
+        "nothing, because the frames of an id share a score. A detector that was taught whole windows is not taught "
+        "this: the figures say how far its scores point at the guilty ids."
     )
     rows = []
     for name, part in metrics["test_sets"].items():

@@ -9,6 +9,7 @@ from credit_like.evaluation.controls import CONTROLS
 from credit_like.evaluation.fusion import EXPERTS
 from credit_like.evaluation.report.markup import Cell, Html, breakable, join, pointer, table, tag
 from credit_like.evaluation.report.words import count, family, percent, plural, ratio, seconds, set_name, signed
+from credit_like.evaluation.retrained import RETRAINED
 
 #: Longest list of events that the page prints: the missed ones first, then the slowest.
 EVENT_ROWS = 200
@@ -88,8 +89,10 @@ def control_table(metrics: Mapping[str, Any]) -> Html:
             _prose("the detector of this report"),
         ]
     ]
-    experts = {name: what for name, what in EXPERTS.items() if name in overall["controls"]}
-    for name, what in (experts | CONTROLS).items():
+    experts, retrained = (
+        {name: what for name, what in known.items() if name in overall["controls"]} for known in (EXPERTS, RETRAINED)
+    )
+    for name, what in (experts | CONTROLS | retrained).items():
         figures = overall["controls"].get(name)
         if figures is None:
             rows.append([name, *[Cell("not fitted")] * 6, _prose(f"{what} (needs attack windows in training)")])

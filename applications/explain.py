@@ -1,0 +1,120 @@
+"""credit-like explain RUN --capture C --time T [--dbc FILE]: the ids and transitions that carried a window's score."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from applications._cli import parser, run
+from applications._data import load_data, require_valid
+from applications._run import METRICS, open_run, read_metrics, to_json, write_text
+from applications._scoring import graph_scores, restored_trainer, window_scores
+from applications.evaluate import NO_NAMES, require_same_store
+from credit_like.can import DbcNames
+from credit_like.config import UserError, closest
+from credit_like.evaluation import explain
+from credit_like.evaluation.report.alarms import faithfulness
+from credit_like.graphs import GraphStore
+
+
+def main(argv: list[str]) -> None:
+    made = parser(
+        "explain",
+        "Score the window at a time again without each of its ids and transitions: what the score loses is what they\n"
+        "carried. Shown beside it: whether the ids named matter more than random ones, and the frames around it.",
+    )
+    made.add_argument("run", metavar="RUN", type=Path, help="a folder that `credit-like train` made")
+    made.add_argument("--capture", metavar="C", required=True, help="a capture, as the report names it")
+    made.add_argument("--time", metavar="T", type=float, required=True, help="seconds of the capture's clock")
+    made.add_argument("--dbc", metavar="FILE", type=Path, help="names ids and signals")
+    made.add_argument("-o", "--output", metavar="FILE", type=Path, help="writes the explanation as JSON too")
+    made.add_argument("--trainer", metavar="module:Class", help="as given to train")
+    made.add_argument("overrides", nargs="*", metavar="key=value", help="data.path, where the logs lie now")
+    options = made.parse_intermixed_args(argv)
+    names = DbcNames.read(options.dbc) if options.dbc else NO_NAMES
+    found = explain_window(
+        options.run, options.capture, options.time, names=names, trainer=options.trainer, overrides=options.overrides
+    )
+    print(shown(found["explanations"][0], _threshold(options.run)))
+    if options.output:
+        write_text(options.output, to_json(found))
+        print(f"-> {options.output}")
+
+
+def explain_window(
+    folder: Path,
+    capture: str,
+    time: float,
+    *,
+    names: DbcNames = NO_NAMES,
+    trainer: str | None = None,
+    overrides: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The explanation of the window of ``capture`` at ``time`` (seconds of its clock), in the form of
+    ``credit_like.evaluation.Explanations``; where several windows hold that time, of the one with the highest score.
+
+    Raises UserError when the run or its logs are not as they were, or there is no such capture or window.
+    """
+    job = open_run(folder, trainer, overrides)
+    require_valid(job.certificate)
+    data = load_data(job.job.data)
+    require_same_store(job, data)
+    detector, batch_size = restored_trainer(job), job.job.loader.eval_batch_size
+    rows = windows_at(data.store, capture, time)
+    score, _ = window_scores(detector, data.store, rows, batch_size)
+    chosen = [(int(rows[np.argmax(score)]), "")]
+    return explain(data.store, chosen, data.captures, graph_scores(detector, batch_size), names, around=time)
+
+
+def windows_at(store: GraphStore, capture: str, time: float) -> np.ndarray:
+    """int64[m]: the windows of ``capture`` that hold ``time``, or the nearest, a window's length away at most."""
+    windows = store.windows
+    if capture not in windows.capture_names:
+        raise UserError(
+            f"--capture {capture}: there is no such capture{closest(capture, windows.capture_names)}; "
+            f"there are: {', '.join(windows.capture_names)}"
+        )
+    mine = np.flatnonzero(windows.capture == windows.capture_names.index(capture))
+    begin, end = windows.t_start[mine], windows.t_stop[mine]
+    away = np.maximum(np.maximum(begin - time, time - end), 0.0)
+    if not len(mine) or not np.isfinite(time) or away.min() > (end - begin).max():
+        span = f"its windows are from {begin.min():.3f} to {end.max():.3f} s" if len(mine) else "it has none"
+        raise UserError(f"--time {time:g}: no window of {capture} is at that time; {span}, by the capture's own clock")
+    return mine[away == away.min()]
+
+
+def shown(entry: Mapping[str, Any], threshold: float | None) -> str:
+    """One explanation as text."""
+    unit = "log-odds" if entry["log_odds"] else "score"
+    against = "" if threshold is None else f", {'above' if entry['score'] > threshold else 'not above'} {threshold:.6g}"
+    lines = [
+        f"{entry['capture']}, bus {entry['bus']}, {entry['t_start']:.3f} to {entry['t_end']:.3f} s "
+        f"({entry['split']}): score {entry['score']:.6g}{against}",
+        "",
+        f"{'without the id':<44}{'frames':>8}{'score':>12}{'effect (' + unit + ')':>20}",
+    ]
+    lines += [_line(f"{x['id']} {x['name']}", x["frames"], x) for x in entry["ids"]]
+    lines += ["", f"{'without the transition':<44}{'times':>8}{'score':>12}{'effect (' + unit + ')':>20}"]
+    lines += [_line(f"{x['source']} > {x['target']}", x["count"], x) for x in entry["transitions"]]
+    lines += ["", faithfulness([entry["fidelity"]] if entry["fidelity"] else []), ""]
+    for x in entry["frames"]:
+        signals = ", ".join(f"{name} = {value}" for name, value in x["signals"].items())
+        lines.append(f"{x['t']:>18.6f}  {x['id']:<10} {x['data']:<24} {x['name']} {signals}".rstrip())
+    return "\n".join(lines)
+
+
+def _line(name: str, times: int, x: Mapping[str, Any]) -> str:
+    return f"{name.rstrip():<44}{times:>8}{x['score_without']:>12.6g}{x['effect']:>+20.3f}"
+
+
+def _threshold(folder: Path) -> float | None:
+    """The run's threshold, where it has been judged already."""
+    return read_metrics(folder)["calibration"]["threshold"] if (folder / METRICS).is_file() else None
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

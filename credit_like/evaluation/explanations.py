@@ -1,0 +1,229 @@
+"""``explanations.json``: why windows scored as they did, in ids, transitions and frames that have names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from credit_like.can.captures import Capture
+from credit_like.can.dbc import DbcNames, id_text
+from credit_like.evaluation.alarms import AlarmRule, in_sequence
+from credit_like.evaluation.figures import window_set
+from credit_like.evaluation.occlusion import Occlusion, ScoreGraphs, occlude
+from credit_like.graphs.features import EDGE_FEATURES, NODE_FEATURES
+from credit_like.graphs.plan import VALIDATION
+from credit_like.graphs.store import GraphStore
+from credit_like.graphs.windows import rows_of_bus
+
+Ints = NDArray[np.int64]
+
+#: Alarms of a test set that the evaluation explains, and of all of them together; each costs some 150 graphs to score.
+ALARMS, ALARMS_IN_ALL = 8, 32
+#: Ids and transitions that are listed, and frames that are shown.
+LISTED, FRAMES = 8, 12
+FALSE_ALARM, NEAR_ATTACK = "false alarm", "during an attack"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class IdEffect(_Part):
+    id: str
+    name: str = Field(description="of the message in the DBC file; empty without one")
+    frames: int
+    score_without: float
+    effect: float = Field(description="what deleting the id takes from the score; log-odds where log_odds is true")
+
+
+class TransitionEffect(_Part):
+    source: str
+    target: str
+    count: int
+    score_without: float
+    effect: float
+
+
+class FidelityFigures(_Part):
+    deleted: int = Field(description="ids deleted at once")
+    top: float = Field(description="effect of deleting those with the highest effects")
+    random: float = Field(description="mean effect of deleting as many random ids")
+    beaten: float = Field(description="share of the random choices with a smaller effect than the highest ids")
+    draws: int
+
+
+class FrameLine(_Part):
+    t: float = Field(description="seconds, the capture's clock")
+    id: str
+    name: str
+    data: str = Field(description="payload bytes, hexadecimal")
+    signals: dict[str, str] = Field(description="signal of the DBC file -> value with unit")
+
+
+class Explanation(_Part):
+    """One window. Ids and transitions with the highest effects come first; so many as help, not all of them."""
+
+    split: str
+    capture: str
+    bus: int
+    row_start: int
+    row_stop: int
+    t_start: float
+    t_end: float
+    kind: str = Field(description="attack family, 'false alarm', 'during an attack', or empty where not looked for")
+    score: float
+    log_odds: bool
+    ids: list[IdEffect]
+    transitions: list[TransitionEffect]
+    fidelity: FidelityFigures | None = Field(description="null for a window of one id, which cannot be taken out")
+    frames: list[FrameLine]
+
+
+class Explanations(_Part):
+    """The whole of ``explanations.json``."""
+
+    schema_version: Literal[1] = 1
+    explanations: list[Explanation]
+
+
+def top_alarms(frame: pl.DataFrame, rule: AlarmRule) -> list[tuple[int, str]]:
+    """(row of the scores table, kind) of the alarms to explain, adjoining alarms once, by their highest window.
+
+    Of every test set up to ``ALARMS``: the highest alarm of each kind (attack family, false alarm), then the second of
+    each, so that one loud attack does not hide the others.
+    """
+    found: list[tuple[int, float, int, str]] = []
+    frame = frame.with_row_index("row")
+    for name in sorted(set(frame["split"]) - {VALIDATION}):
+        rows = frame.filter(pl.col("split") == name)
+        windows = window_set(rows, (), rule)
+        order, follows = in_sequence(windows.stream, windows.row_start, windows.row_stop)
+        alarm = windows.alarm[order]
+        run = np.cumsum(alarm & ~np.concatenate([[False], alarm[:-1] & follows[1:]])) if len(alarm) else order
+        peaks: dict[int, int] = {}
+        for place, number in zip(order[alarm], run[alarm], strict=True):
+            best = peaks.setdefault(int(number), int(place))
+            if windows.score[place] > windows.score[best]:
+                peaks[int(number)] = int(place)
+        seen: dict[str, int] = {}
+        ranked = []
+        for place in sorted(peaks.values(), key=lambda place: (-windows.score[place], place)):
+            kind = FALSE_ALARM if windows.benign[place] else windows.family[place] or NEAR_ATTACK
+            seen[kind] = seen.get(kind, 0) + 1
+            ranked.append((seen[kind], -float(windows.score[place]), int(rows["row"][place]), str(kind)))
+        found += sorted(ranked)[:ALARMS]
+    return [(row, kind) for _, _, row, kind in sorted(found)[:ALARMS_IN_ALL]]
+
+
+def explain(
+    store: GraphStore,
+    windows: Sequence[tuple[int, str]],
+    captures: Sequence[Capture],
+    score: ScoreGraphs,
+    names: DbcNames,
+    around: float | None = None,
+) -> dict[str, Any]:
+    """The explanations of the store's windows (index, kind), as plain JSON data in the form of ``Explanations``.
+
+    ``score`` scores graphs as the detector does. The frames shown are those around ``around`` (seconds of the
+    capture's clock), or around the first frame of the id with the highest effect.
+    """
+    occlusions = occlude([store.graph(index) for index, _ in windows], score)
+    by_name = {capture.name: capture for capture in captures}
+    made = [
+        _explanation(store, index, kind, by_name, occlusion, names, around)
+        for (index, kind), occlusion in zip(windows, occlusions, strict=True)
+    ]
+    return Explanations(explanations=made).model_dump(mode="json")
+
+
+def _explanation(
+    store: GraphStore,
+    index: int,
+    kind: str,
+    captures: dict[str, Capture],
+    found: Occlusion,
+    names: DbcNames,
+    around: float | None,
+) -> Explanation:
+    windows, graph = store.windows, store.graph(index)
+    keys = graph.key.tolist()
+    ids = [
+        IdEffect(
+            id=id_text(keys[node]),
+            name=names.message(keys[node]),
+            frames=int(graph.x[node, NODE_FEATURES.index("message_count")]),
+            score_without=float(found.without_node[node]),
+            effect=float(found.node_effect[node]),
+        )
+        for node in _highest(found.node_effect)
+    ]
+    source, target = graph.edge_index.tolist()
+    transitions = [
+        TransitionEffect(
+            source=_named(keys[source[edge]], names),
+            target=_named(keys[target[edge]], names),
+            count=int(graph.edge_attr[edge, EDGE_FEATURES.index("count")]),
+            score_without=float(found.without_edge[edge]),
+            effect=float(found.edge_effect[edge]),
+        )
+        for edge in _highest(found.edge_effect)
+    ]
+    capture = windows.capture_names[windows.capture[index]]
+    start, stop, bus = (int(x[index]) for x in (windows.row_start, windows.row_stop, windows.bus))
+    guilty = keys[_highest(found.node_effect)[0]] if ids else keys[0]
+    return Explanation(
+        split=windows.split_names[windows.split[index]],
+        capture=capture,
+        bus=bus,
+        row_start=start,
+        row_stop=stop,
+        t_start=float(windows.t_start[index]),
+        t_end=float(windows.t_stop[index]),
+        kind=kind,
+        score=found.score,
+        log_odds=found.log_odds,
+        ids=ids,
+        transitions=transitions,
+        fidelity=None if found.fidelity is None else FidelityFigures(**asdict(found.fidelity)),
+        frames=_frames(captures[capture], bus, start, stop, guilty, names, around),
+    )
+
+
+def _frames(
+    capture: Capture, bus: int, start: int, stop: int, guilty: int, names: DbcNames, around: float | None
+) -> list[FrameLine]:
+    """``FRAMES`` frames of the window, around a time or the first frame of the id ``guilty``."""
+    frames = capture.frames[rows_of_bus(capture.frames, bus, start, stop)]
+    keys = frames.key
+    centre = int(np.flatnonzero(keys == guilty)[0]) if around is None else int(np.searchsorted(frames.t, around))
+    first = max(0, min(centre - FRAMES // 3, len(frames) - FRAMES))
+    lines = []
+    for row in range(first, min(first + FRAMES, len(frames))):
+        key, payload = int(keys[row]), frames.payload[row, : frames.length[row]].tobytes()
+        lines.append(
+            FrameLine(
+                t=float(frames.t[row]),
+                id=id_text(key),
+                name=names.message(key),
+                data=payload.hex(" ").upper(),
+                signals=names.signals(key, payload),
+            )
+        )
+    return lines
+
+
+def _highest(effect: NDArray[np.float64]) -> Ints:
+    """Places of the highest effects, at most ``LISTED``; none that is NaN."""
+    order = np.argsort(-effect, kind="stable")[:LISTED]
+    return order[~np.isnan(effect[order])]
+
+
+def _named(key: int, names: DbcNames) -> str:
+    return f"{id_text(key)} {names.message(key)}".rstrip()

@@ -1,0 +1,92 @@
+"""The section on the top alarms: which ids and transitions carried the score, and the frames around them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from credit_like.evaluation.report.markup import Cell, Html, details, join, section, table, tag
+from credit_like.evaluation.report.words import count, family, number, percent, plural, set_name, signed
+
+
+def explanations(content: Mapping[str, Any]) -> Html:
+    """The explained alarms of ``explanations.json``, and whether the explanations can be believed."""
+    listed = content["explanations"]
+    if not listed:
+        return section("explanations", "Why it alarmed", tag("p", "No window of a test set alarmed."))
+    text = (
+        "Each of these windows was scored again without one id, and without one transition, at a time: what the score "
+        "loses is what that id or transition carried. "
+        + (
+            "Effects are in log-odds: 2.2 takes a score of 0.9 to 0.5. "
+            if all(x["log_odds"] for x in listed)
+            else "Effects are in the score's own unit. "
+        )
+        + "It says what the detector looked at, not what an attacker did."
+    )
+    parts = [tag("p", text), tag("p", faithfulness([x["fidelity"] for x in listed if x["fidelity"]]))]
+    parts += [_alarm(entry, unfolded=position == 0) for position, entry in enumerate(listed)]
+    return section("explanations", "Why it alarmed", *parts)
+
+
+def faithfulness(found: Sequence[Mapping[str, Any]]) -> str:
+    """In one or two sentences: does deleting the ids named change more than deleting random ones."""
+    if not found:
+        return "Whether the ids named matter more than others could not be tested: the windows hold one id each."
+    top, random, beaten = (sum(x[name] for x in found) / len(found) for name in ("top", "random", "beaten"))
+    ids = "highest id" if all(x["deleted"] == 1 for x in found) else f"{max(x['deleted'] for x in found)} highest ids"
+    verdict = (
+        "The ids named matter more than others."
+        if top > random and beaten > 0.5
+        else "The ids named are not shown to matter more than others."
+    )
+    return (
+        f"{verdict} Deleting the {ids} of a window changes its score by {signed(-top)} on average over "
+        f"{plural(len(found), 'window')}, deleting as many random ids by {signed(-random)}; the former "
+        f"falls more in {percent(beaten)} of {count(sum(x['draws'] for x in found))} comparisons."
+    )
+
+
+def _alarm(entry: Mapping[str, Any], *, unfolded: bool) -> Html:
+    title = (
+        f"{family(entry['kind'])}: {entry['capture']} ({set_name(entry['split'])}), "
+        f"{entry['t_start']:.3f} to {entry['t_end']:.3f} s, score {number(entry['score'])}"
+    )
+    if entry["ids"]:
+        first = entry["ids"][0]
+        title += f", most by {first['id']} {first['name']}".rstrip()
+    ids = [
+        [f"{x['id']} {x['name']}".rstrip(), *_numbers(x["frames"], x["score_without"], x["effect"])]
+        for x in entry["ids"]
+    ]
+    transitions = [
+        [f"{x['source']} \u2192 {x['target']}", *_numbers(x["count"], x["score_without"], x["effect"])]
+        for x in entry["transitions"]
+    ]
+    columns = ["Score without it", "Effect"]
+    content = [
+        table("Ids", ["Id", "Frames", *columns], ids) if ids else tag("p", "The window holds one id only."),
+        table("Transitions", ["Transition", "Times", *columns], transitions) if transitions else tag("p", "None."),
+        _frames(entry["frames"]),
+    ]
+    shown = details(title, join(content))
+    return Html(shown.replace("<details", "<details open", 1)) if unfolded else shown
+
+
+def _numbers(times: int, without: float, effect: float) -> list[Cell]:
+    return [Cell(count(times), times), Cell(number(without), without), Cell(signed(effect), effect)]
+
+
+def _frames(frames: Sequence[Mapping[str, Any]]) -> Html:
+    named = any(x["signals"] for x in frames)
+    rows = [
+        [
+            f"{x['t']:.6f}",
+            f"{x['id']} {x['name']}".rstrip(),
+            tag("code", x["data"] or "\u2013"),
+            *([", ".join(f"{name} = {value}" for name, value in x["signals"].items())] if named else []),
+        ]
+        for x in frames
+    ]
+    columns = ["Time (s)", "Id", "Payload", *(["Signals"] if named else [])]
+    return table("Frames around the first of the highest id", columns, rows, sortable=False)

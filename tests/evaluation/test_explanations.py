@@ -1,0 +1,153 @@
+"""Which alarms are explained, and that their ids, transitions and frames are those of the window."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from torch_geometric.data import Data
+
+from credit_like.can import Capture, DbcNames, FrameTable, SourceFile
+from credit_like.evaluation import AlarmRule, Explanations, Scores, explain, top_alarms
+from credit_like.evaluation.explanations import ALARMS, FRAMES
+from credit_like.graphs import GraphStore, Segment, SplitPlan, WindowSettings
+
+BUSY, QUIET, LONG = 0x100, 0x200, 0x18FEF100
+
+
+@pytest.fixture(scope="module")
+def capture() -> Capture:
+    """Two windows of 30 frames: three ids in turn, and in the second window ``LONG`` twice as often."""
+    turn = [BUSY, QUIET, LONG] * 10 + [BUSY, LONG, QUIET, LONG] * 7 + [BUSY, QUIET]
+    ids = np.array(turn, np.int32)
+    payload = np.zeros((60, 8), np.uint8)
+    payload[:, 0] = np.arange(60)
+    frames = FrameTable.build(
+        100 + np.arange(60) * 0.01,
+        ids,
+        payload,
+        np.full(60, 2, np.uint8),
+        flags=(ids == LONG).astype(np.uint8),
+        label=np.zeros(60, np.int8),
+        capture_name="drive",
+    )
+    return Capture("drive", frames, SourceFile("drive", "", "", "", 60))
+
+
+@pytest.fixture(scope="module")
+def store(capture: Capture, tmp_path_factory: pytest.TempPathFactory) -> GraphStore:
+    plan = SplitPlan((Segment("drive", "test", 0, 60),), "groups", ())
+    folder = tmp_path_factory.mktemp("store") / "s"
+    return GraphStore.build(folder, [capture], plan, WindowSettings(window=30), progress=False)
+
+
+def suspects_long(graphs: Sequence[Data]) -> np.ndarray:
+    return np.array([0.9 if (1 << 32 | LONG) in g.key.tolist() else 0.2 for g in graphs])
+
+
+def test_the_guilty_id_comes_first_with_the_frames_around_its_first(store: GraphStore, capture: Capture) -> None:
+    found = explain(store, [(1, "dos"), (0, "")], [capture], suspects_long, DbcNames())
+    assert Explanations.model_validate(json.loads(json.dumps(found)), strict=False).model_dump(mode="json") == found
+    entry = found["explanations"][0]
+    assert [entry[x] for x in ("split", "capture", "bus", "row_start", "row_stop", "kind")] == [
+        "test", "drive", 0, 30, 60, "dos",
+    ]  # fmt: skip
+    assert entry["score"] == 0.9
+    assert entry["ids"][0] | {"effect": 0} == {
+        "id": "0x18FEF100", "name": "", "frames": 14, "score_without": 0.2, "effect": 0,
+    }  # fmt: skip
+    assert entry["ids"][0]["effect"] == pytest.approx(np.log(9) + np.log(4))
+    assert {x["id"] for x in entry["ids"]} == {"0x18FEF100", "0x100", "0x200"}
+    assert sum(x["count"] for x in entry["transitions"]) == 29
+    frames = entry["frames"]
+    assert len(frames) == FRAMES
+    assert [x["data"] for x in frames] == [f"{row:02X} 00" for row in range(30, 30 + FRAMES)]
+    assert "0x18FEF100" in {x["id"] for x in frames}
+    assert frames[0]["t"] == pytest.approx(100.3)
+
+
+def test_frames_are_those_around_the_time_asked_for(store: GraphStore, capture: Capture) -> None:
+    entry = explain(store, [(0, "")], [capture], suspects_long, DbcNames(), around=100.295)["explanations"][0]
+    assert entry["frames"][-1]["data"] == "1D 00"
+
+
+DBC = """VERSION ""
+BU_: ECU
+BO_ 256 Engine: 8 ECU
+ SG_ Speed : 0|8@1+ (0.5,0) [0|127] "km/h" ECU
+ SG_ Gear : 8|8@1+ (1,0) [0|8] "" ECU
+BO_ 2566844672 Diagnosis: 8 ECU
+ SG_ Code : 0|16@1+ (1,0) [0|0] "" ECU
+"""
+
+
+def test_ids_and_signals_have_the_names_of_the_dbc_file(store: GraphStore, capture: Capture, tmp_path: Path) -> None:
+    path = tmp_path / "car.dbc"
+    path.write_text(DBC)
+    entry = explain(store, [(1, "")], [capture], suspects_long, DbcNames.read(path))["explanations"][0]
+    assert (entry["ids"][0]["id"], entry["ids"][0]["name"]) == ("0x18FEF100", "Diagnosis")
+    assert "0x100 Engine" in {x["source"] for x in entry["transitions"]}
+    first = entry["frames"][0]
+    assert (first["name"], first["signals"]) == ("Engine", {"Speed": "15 km/h", "Gear": "0"})
+
+
+def alarmed(run: Scores, rule: AlarmRule) -> dict[int, str]:
+    """The highest row of each run of adjoining alarms of the test captures, walked row by row."""
+    peaks: dict[int, str] = {}
+    rows = run.frame.with_row_index("row").filter(pl.col("split") != "validation")
+    for capture in sorted(set(rows["capture"])):
+        best = None
+        for row in [*rows.filter(pl.col("capture") == capture).sort("row_start").iter_rows(named=True), None]:
+            if row is not None and row["score"] > rule.threshold:
+                best = row if best is None or row["score"] > best["score"] else best
+            elif best is not None:
+                benign = best["label"] == 0 and not best["in_interval"]
+                peaks[best["row"]] = "false alarm" if benign else best["family"] or "during an attack"
+                best = None
+    return peaks
+
+
+def test_the_alarms_explained_are_peaks_and_no_kind_hides_another(run: Scores) -> None:
+    rule = AlarmRule(0.3)
+    peaks, found = alarmed(run, rule), top_alarms(run.frame, rule)
+    assert len(found) == ALARMS < len(peaks)
+    assert all(peaks[row] == kind for row, kind in found)
+    kinds = set(peaks.values())
+    assert [kind for _, kind in found[: len(kinds)]].count("false alarm") == 1
+    assert {kind for _, kind in found} == kinds
+    for kind in kinds:
+        score = {row: run.frame["score"][row] for row, name in peaks.items() if name == kind}
+        assert max(score, key=score.__getitem__) in [row for row, name in found if name == kind]
+
+
+def test_every_test_set_gets_its_own(simulate_run: Callable[..., Scores]) -> None:
+    names = ("test/known_vehicle_known_attack", "test/unknown_vehicle_known_attack")
+    run = simulate_run(tests=names, windows=300)
+    rows = [run.frame["split"][row] for row, _ in top_alarms(run.frame, AlarmRule(0.3))]
+    assert {name: rows.count(name) for name in names} == dict.fromkeys(names, ALARMS)
+
+
+def test_without_an_alarm_there_is_nothing_to_explain(
+    run: Scores, report_of: Callable[..., Path], store: GraphStore, capture: Capture
+) -> None:
+    assert top_alarms(run.frame, AlarmRule(2.0)) == []
+    empty = explain(store, [], [capture], suspects_long, DbcNames())
+    assert "No window of a test set alarmed." in report_of(run, explanations=empty).read_text()
+
+
+def test_the_report_shows_them_escaped(
+    run: Scores, report_of: Callable[..., Path], store: GraphStore, capture: Capture
+) -> None:
+    found = explain(store, [(1, "dos")], [capture], suspects_long, DbcNames())
+    found["explanations"][0]["ids"][0]["name"] = "<script>x</script>"
+    text = report_of(run, explanations=found).read_text()
+    part = text[text.index('<section id="explanations"') :]
+    assert "Why it alarmed" in part
+    assert "The ids named matter more than others." in part or "are not shown to matter more" in part
+    assert "0x18FEF100 &lt;script&gt;" in part
+    assert "<script>x" not in text
+    assert '<section id="explanations"' not in report_of(run, explanations=found, problems=["wrong"]).read_text()
