@@ -102,9 +102,14 @@ class _Writer:
 
     def _tables(self, *_: Any) -> Iterator[pl.DataFrame]:
         """What polars writes: called once, with wishes (columns, rows) that it does not have here."""
-        quiet = None if self._progress else True  # None: no bar where stderr is no terminal
         try:
-            with tqdm(desc="reading logs", unit=" frames", unit_scale=True, delay=2, disable=quiet) as bar:
+            with tqdm(
+                desc="reading logs",
+                unit=" frames",
+                unit_scale=True,
+                delay=2,
+                disable=None if self._progress else True,  # None: no bar where stderr is no terminal
+            ) as bar:
                 for name, log in self._logs.items():
                     for table in self._tables_of(name, log):
                         bar.update(len(table))

@@ -17,8 +17,8 @@ import polars as pl
 import pytest
 
 import applications._data
+import applications._fit
 import applications.evaluate
-import applications.train
 import credit_like.graphs._build
 import credit_like.graphs.store
 from applications.__main__ import main
@@ -219,9 +219,9 @@ def test_validation_windows_given_as_test(run_folder: Path, monkeypatch: Patch) 
 def test_captures_put_together(leaky_job: list[str], finished: Path, tmp_path: Path, monkeypatch: Patch) -> None:
     read_dataset = applications._data.read_dataset
 
-    def joined(*arguments: Any) -> Dataset:
+    def joined(*arguments: Any, **options: Any) -> Dataset:
         """All captures as one, on one clock: windows reach from the end of one drive into the next."""
-        dataset = read_dataset(*arguments)
+        dataset = read_dataset(*arguments, **options)
         tables, intervals, end = [], [], 0.0
         for capture in dataset.captures:
             shift = end - capture.frames.t[0]
@@ -245,7 +245,7 @@ def test_the_best_epoch_chosen_on_test_windows(
         rows = rows if shuffle else store.select("test", without_interval_overlap=True)
         return PackedLoader(store, rows, *arguments, shuffle=shuffle, **more)
 
-    monkeypatch.setattr(applications.train, "PackedLoader", on_test)
+    monkeypatch.setattr(applications._fit, "PackedLoader", on_test)
     found = exposed(trained(leaky_job, tmp_path, finished), "certificate", "vocabulary", "scaler", "best epoch")
     assert set(found) == {"best epoch"}
     assert found["best epoch"].startswith("valid_loss was ")
