@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from applications._cli import parser, run
+from applications._data import Data
 from applications._job import load_job
-from applications._run import DEMO_MARK, REPORT, require_free, write_text
+from applications._run import DEMO_MARK, REPORT, nothing_left_behind, require_free, write_text
+from applications.compare import compare_runs
 from applications.evaluate import evaluate_run
 from applications.train import train
 from credit_like.can import write_simulated_dataset
@@ -26,9 +28,15 @@ class Size:
     overrides: tuple[str, ...]
 
 
-#: Two minutes on two cores.
+#: What is trained, each by its configuration, in this order: the fusion learns from the two before it.
+FUSION = "rl_fusion"
+DETECTORS = ("gat", "dgi_ocgin", FUSION)
+#: What the fusion calls the two before it.
+EXPERTS = ("gat", "anomaly")
+
+#: Three minutes on two cores.
 FULL = Size(drives=12, seconds=60.0, overrides=())
-#: Half a minute, at some cost in the figures.
+#: A minute, at some cost in the figures.
 QUICK = Size(drives=8, seconds=40.0, overrides=("trainer.epochs=4", "evaluation.bootstrap_rounds=200"))
 
 #: Attack families of the simulated drives.
@@ -38,18 +46,19 @@ ATTACKS = ("dos", "fuzzing", "spoofing", "replay", "suspension", "masquerade")
 def main(argv: list[str]) -> None:
     made = parser(
         "demo",
-        "Logs -> graphs -> a trained GAT -> scores -> report. Without FOLDER drives are simulated and attacked.\n"
-        "The run folder, and the simulated logs beside it, take the place of those of an earlier demo.",
+        "Logs -> graphs -> a GAT, an anomaly detector, their fusion -> scores -> reports, and one of all three.\n"
+        "Without FOLDER drives are simulated and attacked. The folder of the runs, and the simulated logs beside it,\n"
+        "take the place of those of an earlier demo.",
     )
     made.add_argument("data", nargs="?", metavar="FOLDER", type=Path, help="a folder of logs with labelled attacks")
-    made.add_argument("--out", metavar="RUN", type=Path, help="run folder (default: runs/demo, or runs/demo_FOLDER)")
-    made.add_argument("--quick", action="store_true", help="less traffic and fewer epochs: half a minute")
+    made.add_argument("--out", metavar="OUT", type=Path, help="default: runs/demo, or runs/demo_FOLDER")
+    made.add_argument("--quick", action="store_true", help="less traffic and fewer epochs: a minute")
     options = made.parse_args(argv)
     demo(options.data, options.out, quick=options.quick)
 
 
 def demo(data: Path | None = None, out: Path | None = None, *, quick: bool = False) -> Path:
-    """Run the demo; returns the report's path.
+    """Run the demo; returns the path of the report of all detectors, which has those of each beside it.
 
     Raises UserError when ``data`` is not there, or ``out`` (or the simulated logs' folder) holds anything but an
     earlier demo.
@@ -60,11 +69,28 @@ def demo(data: Path | None = None, out: Path | None = None, *, quick: bool = Fal
     out = out or Path("runs") / (f"demo_{data.resolve().stem}" if data else "demo")
     _make_own(out)
     logs = data or _simulated_logs(out.with_name(f"{out.name}_logs"), size)
-    changes = [f"data.path={json.dumps(str(logs))}", f"save_loc={json.dumps(str(out))}"]
-    job, cls = load_job("gat", [*changes, *size.overrides])
-    prepared = train(job, cls)
-    evaluate_run(out, prepared)
-    return out / REPORT
+    changes = [f"data.path={json.dumps(str(logs))}", *size.overrides]
+    runs: list[Path] = []
+    prepared: Data | None = None
+    with nothing_left_behind(out):
+        for name in DETECTORS:
+            print(f"\n== {name}")
+            folder = out / name
+            experts = [f"experts.{expert}={json.dumps(str(run))}" for expert, run in zip(EXPERTS, runs, strict=False)]
+            given = [*changes, f"save_loc={json.dumps(str(folder))}", *(experts if name == FUSION else [])]
+            job, cls = load_job(name, given)
+            try:
+                trained = train(job, cls, data=prepared)
+            except UserError as error:
+                if name != FUSION:
+                    raise
+                print(f"note: no fusion: {error}")
+                continue
+            prepared = prepared or trained
+            evaluate_run(folder, trained)
+            runs.append(folder)
+    print("\n== side by side")
+    return compare_runs(runs, out / REPORT)
 
 
 def _simulated_logs(folder: Path, size: Size) -> Path:

@@ -86,8 +86,9 @@ def train(
     else:
         require_free(job.save_loc)
     with nothing_left_behind(job.save_loc):
-        data = data or load_data(job.data)
-        print(data_summary(data))
+        if data is None:
+            data = load_data(job.data)
+            print(data_summary(data))
         learning_windows(data, benign_only=learns_from_benign(cls))  # refused before anything is written
         vocabulary, scaler = fit_inputs(data, job.data)
         certificate = certify(data, vocabulary, scaler)
@@ -115,7 +116,8 @@ def train_fusion(
     with nothing_left_behind(job.save_loc):
         experts = open_experts(job)
         fused, certificate = load_fusion_data(job, experts, data)
-        print(data_summary(fused))
+        if data is None:
+            print(data_summary(fused))
         if resume:
             require_same_data(job, certificate)
             require_same_experts(job.save_loc, experts)

@@ -127,6 +127,7 @@ class RLFusionTrainer(BaseTrainer):
 
     Settings = RLFusionSettings
     ModelSettings = RLFusionModelSettings
+    display_metrics = ("loss", "reward", "regret", "auroc", "deployed_reward")
     ExpertSettings = ExpertSettings
 
     def __init__(

@@ -349,7 +349,7 @@ class BaseTrainer(BatchLoop):
             return
         self.history.write(lambda r: saved_columns(r, self.save_metric_vars, self.display_metrics))
         self.log_epoch({name: value for name, value in row.items() if name != "epoch"})
-        say(epoch_line(row, self.epochs, improved, seconds))
+        say(epoch_line(row, self.epochs, improved, seconds, self.display_metrics))
 
     def _save_checkpoint(self, epoch: int, optimizer: Optimizer, scheduler: Any, scaler: GradScaler | None) -> None:
         """Write ``checkpoint.pt`` (it holds all of this epoch), the backup before it, and the best one's copy."""

@@ -40,7 +40,8 @@ H = TypeVar("H")
 class BatchLoop(SettingAttributes, ABC):
     """The half of a trainer that knows batches and optimizer steps, and nothing of epochs."""
 
-    #: Metrics that the progress bar shows and that ``save_metric_vars: false`` keeps; empty shows all recorded ones.
+    #: Metrics that the progress bar and an epoch's line show, and that ``save_metric_vars: false`` keeps; empty: all
+    #: recorded ones.
     display_metrics: ClassVar[tuple[str, ...]] = ()
 
     optimizer: Optimizer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tqdm import tqdm
@@ -23,9 +23,15 @@ def described(phase: str, epoch: int, epochs: int, means: Mapping[str, float], l
     return " ".join([f"{phase} {epoch + 1}/{epochs}", *parts, f"lr {lr:.2e}"])
 
 
-def epoch_line(row: Mapping[str, float], epochs: int, improved: bool, seconds: float) -> str:
-    """One line an epoch: what it scored, how long it took, whether it is the best so far."""
-    parts = [f"{name} {value:.4g}" for name, value in row.items() if name != "epoch"]
+def epoch_line(
+    row: Mapping[str, float], epochs: int, improved: bool, seconds: float, display: Sequence[str] = ()
+) -> str:
+    """One line an epoch: what it scored, how long it took, whether it is the best so far.
+
+    ``display`` names the metrics of both phases that are shown beside the learning rate; empty shows all.
+    """
+    shown = {"lr", *(f"{phase}_{name}" for phase in ("train", "valid") for name in display)}
+    parts = [f"{name} {value:.4g}" for name, value in row.items() if name != "epoch" and (not display or name in shown)]
     mark = "  best so far" if improved else ""
     return f"epoch {int(row['epoch']) + 1}/{epochs}  {'  '.join(parts)}  ({seconds:.1f} s){mark}"
 

@@ -10,7 +10,9 @@ import pytest
 from applications import demo
 from applications.__main__ import main
 from credit_like.training import read_checkpoint
-from tests.applications.conftest import SMALL
+
+#: Of every configuration of a demo.
+SMALL = ("trainer.epochs=1", "trainer.use_tensorboard=false", "evaluation.bootstrap_rounds=100")
 
 Output = pytest.CaptureFixture[str]
 
@@ -18,7 +20,7 @@ Output = pytest.CaptureFixture[str]
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """``--quick``, but of seconds, and in an empty working folder."""
-    monkeypatch.setattr(demo, "QUICK", demo.Size(drives=5, seconds=14.0, overrides=SMALL))
+    monkeypatch.setattr(demo, "QUICK", demo.Size(drives=5, seconds=20.0, overrides=SMALL))
     monkeypatch.setattr(demo, "ATTACKS", ("dos", "fuzzing"))
     monkeypatch.chdir(tmp_path)
 
@@ -28,12 +30,14 @@ def test_without_data_it_simulates_drives_and_replaces_its_own(tmp_path: Path, c
     shown = capsys.readouterr().out
     for figure in ("window AUROC", "F1, attack class", "recall", "false alarms an hour", "attacks found"):
         assert f"\n  {figure}" in shown
-    assert "report: runs/demo/report.html" in shown
-    first = read_checkpoint(tmp_path / "runs" / "demo" / "best_checkpoint.pt")["model"]
+    for report in ("gat/report.html", "dgi_ocgin/report.html", "rl_fusion/report.html", "report.html"):
+        assert f"report: runs/demo/{report}" in shown
+        assert (tmp_path / "runs" / "demo" / report).is_file()
+    first = read_checkpoint(tmp_path / "runs" / "demo" / "gat" / "best_checkpoint.pt")["model"]
     (tmp_path / "runs" / "demo" / "left_over").touch()
     assert main(["demo", "--quick"]) == 0
     assert not (tmp_path / "runs" / "demo" / "left_over").exists()
-    again = read_checkpoint(tmp_path / "runs" / "demo" / "best_checkpoint.pt")["model"]
+    again = read_checkpoint(tmp_path / "runs" / "demo" / "gat" / "best_checkpoint.pt")["model"]
     assert all((first[name] == again[name]).all() for name in first)
 
 
