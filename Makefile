@@ -21,7 +21,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo               simulate drives with attacks, train a detector, write runs/demo/report.html"
+	@echo "make demo               simulate drives with attacks, train three detectors, write runs/demo/report.html"
 	@echo "make demo DATA=folder   the same on the logs in a folder"
 	@echo "make test               all tests"
 	@echo "make lint               ruff, mypy, import contracts"

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from applications._cli import EXIT_DONE, EXIT_FAILURE, parser, run
+from applications._fusion import is_fusion
 from applications._run import BEST, METRICS, SCORES, Run, open_run, read_json
 from applications._scoring import make_trainer
 from credit_like.can import read_dataset
@@ -72,11 +73,18 @@ def verify_run(
 ) -> list[Check]:
     """Verify the run in ``folder`` and print each check as it is done; returns all of them.
 
-    Raises UserError when the folder is no judged run, when its best checkpoint does not match its digest, or when the
-    logs cannot be read. A damaged file of the run is such an error; one that says what is not so is a false check.
+    Raises UserError when the folder is no judged run or a fusion of two, when its best checkpoint does not match its
+    digest, or when the logs cannot be read. A damaged file of the run is such an error; one that says what is not so is
+    a false check.
     """
     started = time.perf_counter()
     run = open_run(folder, trainer, [f"data.path={data}"] if data else [])
+    if is_fusion(run.trainer):
+        experts = " and ".join(str(job) for job in (run.job.experts.gat, run.job.experts.anomaly))  # type: ignore[attr-defined]
+        raise UserError(
+            f"{folder} fuses two runs and scores no graphs itself, which verify does not cover yet; verify those that "
+            f"it fuses: {experts}"
+        )
     claims, detector = claims_of(run), BestDetector(run)
     dataset = read_dataset(run.job.data.path)
     print(f"{run.folder} against {run.job.data.path}: logs read in {time.perf_counter() - started:.1f} s")

@@ -131,6 +131,15 @@ def test_a_fusion_is_judged_again_with_the_same_figures(fused: Path, tmp_path: P
     assert "mean reward, regret and F1 at the fusion's threshold; in use: " in shown
 
 
+def test_verify_says_that_the_experts_are_what_it_can_verify(
+    fused: Path, experts: dict[str, Path], capsys: Output
+) -> None:
+    assert main(["verify", str(fused)]) == 1
+    told = capsys.readouterr().err
+    assert "fuses two runs and scores no graphs itself" in told
+    assert str(experts["anomaly"]) in told
+
+
 def test_new_logs_are_scored_by_both_experts_and_the_rule_in_use(fused: Path, logs: Path, tmp_path: Path) -> None:
     drive = sorted((logs / "drives").glob("*.csv"))[0]
     assert main(["predict", str(fused), str(drive), "-o", str(tmp_path / "alarms.parquet")]) == 0
