@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from applications._cli import parser, run
-from applications._run import CERTIFICATE, CONFIG, FACTS, METRICS, SCORES, flat, read_json
+from applications._run import CERTIFICATE, CONFIG, FACTS, METRICS, REPORT, SCORES, flat, read_json
 from applications._summary import comparison_summary
 from credit_like.config import UserError, read_config
 from credit_like.evaluation import JudgedRun, compare, read_scores, write_comparison
@@ -55,6 +57,11 @@ def compare_runs(folders: Sequence[Path], out: Path) -> Path:
         title=f"{listing([run.name for run in comparison.runs])} side by side",
         settings={name: configuration(folder) for folder, name in names.items()},
         throughput={name: read_json(folder / FACTS)["throughput"] for folder, name in names.items()},
+        reports={
+            name: quote(os.path.relpath(folder / REPORT, out.parent))
+            for folder, name in names.items()
+            if (folder / REPORT).is_file()
+        },
     )
     print(f"{comparison_summary(comparison)}\nreport: {path}")
     return path

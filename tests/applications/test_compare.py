@@ -41,7 +41,9 @@ def test_runs_of_one_name_are_told_apart_by_their_folders(finished: Path, rival:
     for parent, run in (("a", finished), ("b", rival)):
         shutil.copytree(run, tmp_path / parent / "run")
     assert main(["compare", *(str(tmp_path / x / "run") for x in "ab"), "-o", str(tmp_path / "page.html")]) == 0
-    assert "a/run" in (tmp_path / "page.html").read_text()
+    text = (tmp_path / "page.html").read_text()
+    assert '<a href="a/run/report.html">a/run</a>' in text
+    assert '<a href="b/run/report.html">b/run</a>' in text
 
 
 def test_a_run_that_cannot_be_compared_is_named(

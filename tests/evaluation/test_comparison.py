@@ -202,6 +202,7 @@ def write(path: Path, comparison: Comparison, **changes: Any) -> str:
         "title": "Some runs side by side",
         "settings": {name: {"seed": 1, "model.width": i} for i, name in enumerate(names)},
         "throughput": {name: {"windows scored a second": "7,000"} for name in names},
+        "reports": {},
     }
     return write_comparison(path, comparison, **(given | changes)).read_text()
 

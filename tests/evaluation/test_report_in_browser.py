@@ -86,6 +86,7 @@ def compared(
         title="Three runs side by side",
         settings={name: {"trainer.type": name} for name in names},
         throughput={name: {"windows scored a second": "7,000"} for name in names},
+        reports={"dgi_ocgin": "dgi_ocgin/report.html"},
     )
 
 

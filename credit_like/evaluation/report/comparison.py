@@ -37,16 +37,18 @@ def write_comparison(
     title: str,
     settings: Mapping[str, Mapping[str, Any]],
     throughput: Mapping[str, Mapping[str, Any]],
+    reports: Mapping[str, str],
 ) -> Path:
     """Writes the comparison of at least two comparable runs to ``path`` and returns it; the file is whole or not there.
 
     ``settings`` and ``throughput`` are, for each run by name, what it was configured with (dotted key -> value) and how
-    fast it was. Everything that comes from outside is escaped. Raises UserError when the file cannot be written.
+    fast it was; ``reports`` are the addresses of their own reports, seen from ``path``, of those that have one.
+    Everything that comes from outside is escaped. Raises UserError when the file cannot be written.
     """
     path = Path(path)
     body = [
         _summary(comparison, title),
-        _figures(comparison),
+        _figures(comparison, reports),
         _differences(comparison),
         _attacks(comparison),
         _curves(comparison),
@@ -79,7 +81,7 @@ def _summary(comparison: Comparison, title: str) -> Html:
     return tag("section", *parts, id="summary", class_="summary", aria_label="Summary")
 
 
-def _figures(comparison: Comparison) -> Html:
+def _figures(comparison: Comparison, reports: Mapping[str, str]) -> Html:
     """The figures of each run, as its own report has them."""
     rows = []
     for run in comparison.runs:
@@ -87,7 +89,7 @@ def _figures(comparison: Comparison) -> Html:
         delay = events["time_to_alarm_median"]
         rows.append(
             [
-                run.name,
+                tag("a", run.name, href=reports[run.name]) if run.name in reports else run.name,
                 run.trainer,
                 Cell(
                     f"{count(events['found'])} of {count(events['events'])}" if events["events"] else "none",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from credit_like.evaluation.controls import LOOKUP, TIMING
+from credit_like.evaluation.fusion import EXPERTS
 from credit_like.evaluation.report.markup import Html, join, pointer, tag
 from credit_like.evaluation.report.words import count, family, listing, number, percent, plural, ratio, seconds, signed
 from credit_like.evaluation.retrained import RETRAINED
@@ -205,7 +206,9 @@ def _beaten(control: Mapping[str, Any]) -> bool:
 
 
 def _rival(name: str) -> str:
-    """A control as the sentence names it."""
+    """A control, or an expert of a fusion, as the sentence names it."""
     if name in RETRAINED:
         return f"the same {name}"
+    if name in EXPERTS:
+        return f"the expert {name}"
     return {LOOKUP: "an id look-up table", TIMING: "timing alone"}.get(name, f"{name} without the graph")
