@@ -42,6 +42,10 @@ Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
+class NothingToFuseError(UserError):
+    """The logs leave a fusion no windows of one class to learn from, or to choose by."""
+
+
 def is_fusion(cls: type[JobTrainer]) -> bool:
     """Whether the trainer learns from two other runs' outputs and not from graphs."""
     return issubclass(cls, RLFusionTrainer)
@@ -144,7 +148,7 @@ def load_fusion_data(
     for split, purpose in ((FUSION, "to learn from"), (VALIDATION, "to choose the best epoch and the rule by")):
         for label, kind in ((0, "benign"), (1, "attack")):
             if len(data.windows(split, label)) == 0:
-                raise UserError(
+                raise NothingToFuseError(
                     f"the {split} split holds no {kind} window {purpose}; a fusion needs both classes. Give it a "
                     "larger share, or add labelled traffic, and train the experts again"
                 )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from applications import demo
 from applications.__main__ import main
+from applications._fusion import NothingToFuseError
+from credit_like.config import UserError
 from credit_like.training import read_checkpoint
 
 #: Of every configuration of a demo.
@@ -73,3 +76,23 @@ def test_logs_that_cannot_be_read_leave_no_run_folder(tmp_path: Path, capsys: Ou
     assert main(["demo", "drive.log", "--quick"]) == 1
     assert "drive.log: no log of a known format (its first line is 'what is this?')" in capsys.readouterr().err
     assert not list((tmp_path / "runs").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(NothingToFuseError("no attack window to learn from"), 0), (UserError("no space left"), 1)]
+)
+def test_only_logs_without_windows_to_fuse_leave_the_fusion_out(
+    error: UserError, code: int, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    train = demo.train
+
+    def failing(job: Any, cls: Any, **given: Any) -> Any:
+        if job.trainer.type == "rl_fusion":
+            raise error
+        return train(job, cls, **given)
+
+    monkeypatch.setattr(demo, "train", failing)
+    assert main(["demo", "--quick"]) == code
+    shown = capsys.readouterr()
+    assert str(error) in (shown.err if code else shown.out)
+    assert ("report: runs/demo/report.html" in shown.out) is (code == 0)
