@@ -12,6 +12,7 @@ from applications._cli import EXIT_DONE, EXIT_USAGE, run
 VERBS = {
     "prepare": "logs -> a graph store, with its splits",
     "train": "a graph store -> a trained detector in a run folder",
+    "tune": "a configuration with a search space -> the best of many trials",
     "evaluate": "a run folder -> scores and metrics on held-out captures",
     "predict": "a trained detector and new logs -> scores",
     "explain": "a window of a run -> the ids and transitions that carried its score",

@@ -9,13 +9,16 @@ import torch
 from torch import nn
 
 from applications._data import Data, learning_windows
+from applications._fusion import FusionData, untrained_fusion
 from applications._job import Job
 from applications._registry import JobTrainer, learns_from_benign
 from applications._scoring import make_trainer
 from applications._teaching import prepare_lessons
 from credit_like.graphs import ChangeEdges, FeatureScaler, PackedLoader, Vocabulary
-from credit_like.graphs.plan import TRAIN
+from credit_like.graphs.plan import FUSION, TRAIN, VALIDATION
 from credit_like.training import BaseTrainer
+from credit_like.training.trial import Trial
+from trainers.expert_table import ExpertLoader
 
 
 def fit(
@@ -28,8 +31,12 @@ def fit(
     *,
     resume: bool = False,
     change_edges: ChangeEdges | None = None,
+    trial: Trial | bool = False,
 ) -> BaseTrainer:
-    """The job's trainer after its last epoch; ``change_edges`` is done to every batch of training and validation."""
+    """The job's trainer after its last epoch; ``change_edges`` is done to every batch of training and validation.
+
+    ``trial`` is that of a search, which may prune it.
+    """
     trainer = make_trainer(cls, job, vocabulary, scaler, resume=resume)
     device = str(trainer.device)
     train_rows, valid_rows = learning_windows(data, benign_only=learns_from_benign(cls))
@@ -45,7 +52,26 @@ def fit(
     valid_loader = PackedLoader(data.store, valid_rows, job.loader.eval_batch_size, device=device, change=change_edges)
     counts = torch.tensor([len(data.windows(TRAIN, label)) for label in (0, 1)])
     rollout = prepare_lessons(trainer, job, data, certificate, train_rows)
-    fit_loaders(trainer, job, train_loader, valid_loader, cls.build_loss(job.trainer, counts), rollout)
+    fit_loaders(trainer, job, train_loader, valid_loader, cls.build_loss(job.trainer, counts), rollout, trial)
+    return trainer
+
+
+def fit_fusion(
+    job: Job, cls: type[JobTrainer], fused: FusionData, *, resume: bool = False, trial: Trial | bool = False
+) -> BaseTrainer:
+    """As ``fit``, of a trainer that learns from what two experts say of the windows of the fusion split."""
+    train_table, valid_table = fused.of(fused.windows(FUSION)), fused.of(fused.windows(VALIDATION))
+    trainer = untrained_fusion(cls, job, train_table, resume=resume)
+    train_loader = ExpertLoader(
+        train_table,
+        job.loader.batch_size,
+        shuffle=True,
+        seed=job.trainer.seed,
+        follow=job.trainer.discount > 0,
+    )
+    valid_loader = ExpertLoader(valid_table, job.loader.eval_batch_size)
+    loss = cls.build_loss(job.trainer, torch.bincount(train_table.label, minlength=2))
+    fit_loaders(trainer, job, train_loader, valid_loader, loss, trial=trial)
     return trainer
 
 
@@ -56,6 +82,7 @@ def fit_loaders(
     valid_loader: Any,
     loss: nn.Module,
     rollout: Callable[[int, int], float] | None = None,
+    trial: Trial | bool = False,
 ) -> None:
     """The trainer's ``fit`` with the job's optimizer; ``loss`` is the criterion of both phases."""
     loss = loss.to(trainer.device)
@@ -67,4 +94,5 @@ def fit_loaders(
         train_criterion=loss,
         valid_criterion=loss,
         rollout_scheduler=rollout,
+        trial=trial,
     )

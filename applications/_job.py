@@ -20,6 +20,7 @@ from credit_like.config import (
 )
 from credit_like.evaluation import EvaluationSettings
 from credit_like.graphs import ScalerSettings, SplitSettings, WindowSettings
+from credit_like.hpo import SearchSettings
 
 
 class _LogSettings(Settings):
@@ -69,6 +70,7 @@ class Job(Settings):
     optimizer: OptimizerSettings = OptimizerSettings()
     loader: LoaderSettings = LoaderSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    hpo: SearchSettings = SearchSettings()
 
 
 def job_schema(trainer: type[JobTrainer]) -> type[Job]:

@@ -37,6 +37,7 @@ FREE_ON_RESUME = (
     "data.store",
     "loader.eval_batch_size",
     "evaluation.",
+    "hpo.",
     "trainer.epochs",
     "trainer.num_epoch",
     "trainer.stop_after_epoch",

@@ -7,11 +7,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-import torch
-
 from applications._cli import add_conf, parse_conf, parser, run
 from applications._data import Data, certify, fit_inputs, learning_windows, load_data
-from applications._fit import fit, fit_loaders
+from applications._fit import fit, fit_fusion
 from applications._fusion import (
     EXPERTS,
     FusionData,
@@ -20,7 +18,6 @@ from applications._fusion import (
     load_fusion_data,
     open_experts,
     require_same_experts,
-    untrained_fusion,
 )
 from applications._job import Job, load_job
 from applications._registry import JobTrainer, learns_from_benign
@@ -38,10 +35,8 @@ from applications._run import (
 )
 from applications._summary import data_summary
 from applications.evaluate import add_controls, evaluate_run
-from credit_like.graphs.plan import FUSION, VALIDATION
 from credit_like.training import BaseTrainer, Stopped
 from credit_like.training.device import choose_device
-from trainers.expert_table import ExpertLoader
 
 
 def main(argv: list[str]) -> None:
@@ -124,20 +119,8 @@ def train_fusion(
     write_run(job, certificate)
     write_text(job.save_loc / EXPERTS, to_json(expert_facts(experts, fused.table)))
 
-    train_table, valid_table = fused.of(fused.windows(FUSION)), fused.of(fused.windows(VALIDATION))
-    trainer = untrained_fusion(cls, job, train_table, resume=resume)
-    train_loader = ExpertLoader(
-        train_table,
-        job.loader.batch_size,
-        shuffle=True,
-        seed=job.trainer.seed,
-        follow=job.trainer.discount > 0,
-    )
-    valid_loader = ExpertLoader(valid_table, job.loader.eval_batch_size)
-    loss = cls.build_loss(job.trainer, torch.bincount(train_table.label, minlength=2))
     with _timed(job, flags) as done:
-        fit_loaders(trainer, job, train_loader, valid_loader, loss)
-        done(trainer)
+        done(fit_fusion(job, cls, fused, resume=resume))
     return fused
 
 

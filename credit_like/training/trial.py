@@ -9,7 +9,8 @@ from typing import Protocol
 class Trial(Protocol):
     """Any object with these, such as ``optuna.Trial``; ``False`` in its place means that there is no study."""
 
-    number: int
+    @property
+    def number(self) -> int: ...
 
     def report(self, value: float, step: int) -> None: ...
 

@@ -56,7 +56,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Series:
-    """One line or area: ``style`` is a class of the page's style sheet (``model``, ``attack``, ``benign``, ...)."""
+    """One line, area or cloud of dots: ``style`` is a class of the page's style sheet (``model``, ``attack``, ...)."""
 
     name: str
     x: Floats
@@ -64,6 +64,7 @@ class Series:
     style: str
     steps: bool = False
     area: bool = False
+    dots: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ def chart(label: str, x: Axis, y: Axis, series: Sequence[Series], marks: Sequenc
     )
     if len(series) < 2:
         return image
-    keys = [tag("li", tag("span", class_=f"key {one.style}"), one.name) for one in series]
+    known = dict.fromkeys((one.style, one.name) for one in series)
+    keys = [tag("li", tag("span", class_=f"key {style}"), name) for style, name in known]
     return join([image, tag("ul", *keys, class_="legend")])
 
 
@@ -116,8 +118,11 @@ def _series(x: Axis, y: Axis, series: Series, box: tuple[float, float, float, fl
     down = np.round(y.place(series.y[known], bottom, top), 1)
     if len(across) == 0:
         return Html("")
-    if len(across) == 1:
-        return tag("circle", cx=_short(across[0]), cy=_short(down[0]), r=3, class_=f"dot {series.style}")
+    if len(across) == 1 or series.dots:
+        return join(
+            tag("circle", cx=_short(a), cy=_short(d), r=3, class_=f"dot {series.style}")
+            for a, d in zip(across, down, strict=True)
+        )
     changed = np.ones(len(across), np.bool_)
     changed[1:-1] = (np.abs(np.diff(across)) + np.abs(np.diff(down)))[:-1] > 0
     across, down = across[changed], down[changed]
