@@ -145,8 +145,8 @@ def importances(study: optuna.Study) -> dict[str, float]:
     import optuna
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.simplefilter("error", UserWarning)  # "the number of trials is too small": it would say all are equal
         try:
             return optuna.importance.get_param_importances(study)
-        except (ValueError, RuntimeError):  # what it raises for fewer than two different values
+        except (ValueError, RuntimeError, UserWarning):  # the others: fewer than two different values
             return {}
