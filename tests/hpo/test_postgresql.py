@@ -81,6 +81,6 @@ def test_two_workers_one_killed_end_all_trials_once(server: str, tmp_path: Path)
 
 def test_a_server_that_does_not_answer(server: str, tmp_path: Path) -> None:
     url = f"postgresql+psycopg://me:secret@127.0.0.1:{_free_port()}/postgres"
-    with pytest.raises(UserError, match="cannot be reached: .*Check that the server runs") as refused:
+    with pytest.raises(UserError, match=r"cannot be reached: .*Check that the server runs") as refused:
         open_study("one", tmp_path, settings(3), "min", {}, url)
     assert "secret" not in str(refused.value)
