@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,15 @@ def load_data(settings: DataSettings) -> Data:
 
     Raises UserError for logs that cannot be used; the message names file and line.
     """
+    captures, duplicates, plan = read_and_plan(settings)
+    store = GraphStore.build(store_folder(settings), captures, plan, settings.window)
+    return Data(captures, duplicates, plan, store)
+
+
+def read_and_plan(
+    settings: DataSettings,
+) -> tuple[tuple[Capture, ...], tuple[tuple[str, str], ...], SplitPlan]:
+    """The captures, the duplicates among the logs, and the plan of the splits. Raises UserError as ``load_data``."""
     if not settings.path.exists():
         raise UserError(
             f"data.path {settings.path} is not there; name your logs: `credit-like train gat data.path=FOLDER`"
@@ -69,9 +79,7 @@ def load_data(settings: DataSettings) -> Data:
     dataset = read_dataset(settings.path, **settings.model_dump(include=set(ReadSettings.model_fields)))
     print_notes(dataset.notes)
     captures = settle_labels(dataset.captures, settings.split)
-    plan = plan_splits(captures, settings.split, settings.window.window)
-    store = GraphStore.build(settings.store / _store_name(settings), captures, plan, settings.window)
-    return Data(captures, dataset.duplicates, plan, store)
+    return captures, dataset.duplicates, plan_splits(captures, settings.split, settings.window.window)
 
 
 def learning_windows(data: Data, *, benign_only: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -120,7 +128,7 @@ def require_valid(certificate: dict[str, Any]) -> None:
         raise UserError("the split certificate is not valid:\n  " + "\n  ".join(problems))
 
 
-def _store_name(settings: DataSettings) -> str:
+def store_folder(settings: DataSettings) -> Path:
     """One folder for each combination of logs, how they are read, window and split: jobs keep out of each other's."""
     parts = [
         str(settings.path.resolve()),
@@ -129,4 +137,4 @@ def _store_name(settings: DataSettings) -> str:
         settings.model_dump(mode="json", include=set(ReadSettings.model_fields)),
     ]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    return f"{settings.path.resolve().name}-{digest[:12]}"
+    return settings.store / f"{settings.path.resolve().name}-{digest[:12]}"

@@ -7,6 +7,7 @@ from credit_like.graphs.loader import PackedLoader
 from credit_like.graphs.plan import Segment, SplitPlan, is_test
 from credit_like.graphs.rewiring import ChangeEdges, remove_edges, rewire_edges
 from credit_like.graphs.scaler import FeatureScaler, ScalerSettings
+from credit_like.graphs.shards import build_shard, merge_shards
 from credit_like.graphs.splits import SplitSettings, plan_splits, settle_labels
 from credit_like.graphs.store import GraphStore, StoreError
 from credit_like.graphs.vocabulary import Vocabulary
@@ -31,11 +32,13 @@ __all__ = [
     "WindowSettings",
     "WindowTable",
     "build_graphs",
+    "build_shard",
     "check_certificate",
     "cut_windows",
     "find_groups",
     "is_test",
     "issue_certificate",
+    "merge_shards",
     "plan_splits",
     "remove_edges",
     "rewire_edges",

@@ -30,6 +30,8 @@ MANIFEST = "manifest.json"
 WINDOWS = "windows.npy"
 #: File of each tensor of the store.
 TENSORS = {name: f"{name}.npy" for name in ("x", "key", "edge_index", "edge_attr", "node_ptr", "edge_ptr")}
+#: Those that hold the graphs themselves; what they are to hold follows from the windows.
+CONTENT = ("x", "key", "edge_index", "edge_attr")
 
 #: Frames that are turned into graphs at a time: about 60 MB of graphs, which bounds memory whatever the captures hold.
 _BLOCK_FRAMES = 1 << 19
@@ -93,6 +95,27 @@ def write_store(
 ) -> None:
     """Write tensors, then the manifest, into ``folder``, which must be empty. Raises OSError from the file system."""
     sizes = _count(captures, windows, settings)
+    with (
+        filling(folder, windows, sizes, facts) as writers,
+        # delay: a store that is built at once shows no bar; disable=None: neither does a log file.
+        tqdm(
+            total=len(windows), desc="building graphs", unit="graph", delay=2, disable=None if progress else True
+        ) as bar,
+    ):
+        for rows, frames, starts in _blocks(captures, windows, settings):
+            known = GraphSizes(sizes.nodes[rows], sizes.edges[rows])
+            graphs = build_graphs(frames, starts, settings.window, known)
+            for name in CONTENT:
+                writers[name].append(getattr(graphs, name))
+            bar.update(len(starts))
+
+
+@contextlib.contextmanager
+def filling(
+    folder: Path, windows: WindowTable, sizes: GraphSizes, facts: dict[str, Any]
+) -> Iterator[dict[str, TensorWriter]]:
+    """Yields the writers of ``CONTENT``, to be filled in the order of ``windows``; all other files, the manifest last,
+    are written here. Raises OSError from the file system."""
     node_ptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes.nodes)])
     edge_ptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes.edges)])
     nodes, edges = int(node_ptr[-1]), int(edge_ptr[-1])
@@ -115,16 +138,7 @@ def write_store(
         writers["node_ptr"].append(node_ptr)
         writers["edge_ptr"].append(edge_ptr)
         writers["windows"].append(windows.records())
-        # delay: a store that is built at once shows no bar; disable=None: neither does a log file.
-        with tqdm(
-            total=len(windows), desc="building graphs", unit="graph", delay=2, disable=None if progress else True
-        ) as bar:
-            for rows, frames, starts in _blocks(captures, windows, settings):
-                known = GraphSizes(sizes.nodes[rows], sizes.edges[rows])
-                graphs = build_graphs(frames, starts, settings.window, known)
-                for name in ("x", "key", "edge_index", "edge_attr"):
-                    writers[name].append(getattr(graphs, name))
-                bar.update(len(starts))
+        yield {name: writers[name] for name in CONTENT}
         files = {TENSORS.get(name, WINDOWS): made.close() for name, made in writers.items()}
     manifest = facts | {
         "split_names": list(windows.split_names),

@@ -92,7 +92,7 @@ class GraphStore:
         """
         folder = Path(folder)
         facts = store_facts(captures, plan, settings)
-        ready = cls._reusable(folder, facts["key"])
+        ready = cls.reusable(folder, facts["key"])
         if ready is not None:
             return ready
         windows = cut_windows(captures, plan, settings)
@@ -101,10 +101,10 @@ class GraphStore:
                 f"no graph can be built: none of the {len(plan.segments)} segments of {len(captures)} captures holds "
                 f"{settings.window} consecutive frames of one bus. Record longer logs, or set a shorter window."
             )
-        _refuse_foreign(folder)
+        refuse_foreign(folder)
         try:
             with building(folder) as aside:
-                ready = cls._reusable(folder, facts["key"])  # another process may have built it while this one waited
+                ready = cls.reusable(folder, facts["key"])  # another process may have built it while this one waited
                 if ready is None:
                     write_store(aside, captures, windows, settings, facts, progress)
         except OSError as error:
@@ -204,7 +204,8 @@ class GraphStore:
         )
 
     @classmethod
-    def _reusable(cls, folder: Path, key: str) -> GraphStore | None:
+    def reusable(cls, folder: Path, key: str) -> GraphStore | None:
+        """The store in ``folder`` when it is whole and of this key, else None; that one is damaged is logged."""
         if not (folder / MANIFEST).exists():
             return None
         try:
@@ -222,7 +223,7 @@ def rows_of(ptr: NDArray[np.int64], indices: NDArray[np.int64]) -> NDArray[np.in
     return np.repeat(ptr[indices] - before, count) + np.arange(count.sum())
 
 
-def _refuse_foreign(folder: Path) -> None:
+def refuse_foreign(folder: Path) -> None:
     """Raises StoreError where building would remove files that are not a store's."""
     known = {MANIFEST, WINDOWS, *TENSORS.values()}
     try:

@@ -139,3 +139,16 @@ def test_a_reader_that_goes_away_and_a_full_disk_are_no_internal_errors():
     with open("/dev/full", "w") as full_disk:
         full = subprocess.run(command, cwd=ROOT, stdout=full_disk, stderr=subprocess.PIPE, text=True, check=False)
     assert (full.returncode, full.stderr) == (1, "error: No space left on device\n")
+
+
+def test_a_store_in_shards(logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole, parts = ([f"data.path={logs}", f"data.store={tmp_path / name}"] for name in ("whole", "parts"))
+    assert console.main(["prepare", "gat", *whole]) == 0
+    for shard in ("2/2", "1/2"):
+        assert console.main(["prepare", "gat", *parts, "--shard", shard]) == 0
+    assert console.main(["prepare", "gat", *parts, "--merge"]) == 0
+    assert "windows\nstore: " in capsys.readouterr().out
+    one, other = (next((tmp_path / name).glob("*/manifest.json")) for name in ("whole", "parts"))
+    assert one.read_bytes() == other.read_bytes()
+    assert console.main(["prepare", "gat", *parts, "--shard", "3/2"]) == 2
+    assert "--shard takes I/N with I from 1 to N" in capsys.readouterr().err
