@@ -42,6 +42,8 @@ FREE_ON_RESUME = (
     "trainer.num_epoch",
     "trainer.stop_after_epoch",
     "trainer.stopping_patience",
+    "trainer.time_limit_minutes",
+    "trainer.checkpoint_every_",
     "trainer.save_every_epoch",
     "trainer.load_weights",
     "trainer.device",
