@@ -139,3 +139,14 @@ def test_a_reader_that_goes_away_and_a_full_disk_are_no_internal_errors():
     with open("/dev/full", "w") as full_disk:
         full = subprocess.run(command, cwd=ROOT, stdout=full_disk, stderr=subprocess.PIPE, text=True, check=False)
     assert (full.returncode, full.stderr) == (1, "error: No space left on device\n")
+
+
+def test_in_a_file_what_is_said_and_what_is_warned_of_stand_in_their_order():
+    code = (
+        "import sys; from applications._cli import run; "
+        "sys.exit(run(lambda argv: [print('first'), print('second', file=sys.stderr), print('third')] and 0, []))"
+    )
+    both = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True
+    )
+    assert both.stdout.split() == ["first", "second", "third"]
