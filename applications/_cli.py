@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import traceback
@@ -21,6 +22,8 @@ def run(main: Main, argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):  # in a file or a pipe, too, lines come when they are said
+        sys.stdout.reconfigure(line_buffering=True)
     try:
         code = main([argument for argument in arguments if argument != "--debug"])
         sys.stdout.flush()  # so that a closed pipe is met here and not at the interpreter's exit

@@ -20,7 +20,7 @@ def open_logs(paths: Sequence[Path], reading: ReadSettings) -> tuple[dict[str, L
     """
     from credit_like.can import LogError, UnknownFormatError, open_log
     from credit_like.can.dataset import log_files
-    from credit_like.can.metadata import is_metadata
+    from credit_like.can.metadata import is_metadata, unused_metadata
 
     files = dict.fromkeys(
         file for path in paths for file in ([path / name for name in log_files(path)] if path.is_dir() else [path])
@@ -29,10 +29,12 @@ def open_logs(paths: Sequence[Path], reading: ReadSettings) -> tuple[dict[str, L
     root = Path(os.path.commonpath(parents))
     logs: dict[str, LogScan] = {}
     notes: list[str] = []
+    metadata: dict[str, Path] = {}
+    found: list[Path] = []
     for file in files:
         name = Path(os.path.abspath(file)).relative_to(root).as_posix()
         if is_metadata(file) and file not in paths:
-            notes.append(f"{name}: metadata of the logs beside it")
+            metadata[name] = file
             continue
         try:
             scans = open_log(file, **reading.model_dump(), name=name)
@@ -41,17 +43,17 @@ def open_logs(paths: Sequence[Path], reading: ReadSettings) -> tuple[dict[str, L
                 raise
             notes.append(f"{name}: {error.why}")
             continue
+        found.append(file)
         logs |= {f"{name}/{Path(scan.label).relative_to(file)}" if len(scans) > 1 else name: scan for scan in scans}
     if not logs:
-        found = "".join(f"\n  {note}" for note in notes[:5])
-        raise LogError(f"{', '.join(map(str, paths))}: no log in there; give the folder that holds the logs{found}")
-    return logs, notes
+        seen = "".join(f"\n  {note}" for note in notes[:5])
+        raise LogError(f"{', '.join(map(str, paths))}: no log in there; give the folder that holds the logs{seen}")
+    return logs, notes + unused_metadata(metadata, found)
 
 
 def print_notes(notes: Sequence[str]) -> None:
     """What the reader says of the files, those that are no logs in one line."""
-    signs = ("no log of a known format", "metadata of the logs")
-    others = [note.split(":")[0] for note in notes if any(sign in note for sign in signs)]
+    others = [note.split(":")[0] for note in notes if "no log of a known format" in note]
     for note in notes:
         if note.split(":")[0] not in others:
             print(f"note: {note}")

@@ -11,6 +11,7 @@ import numpy as np
 from applications._data import Data
 from credit_like.evaluation import Comparison
 from credit_like.evaluation.report.comparison import against_the_best
+from credit_like.evaluation.report.summary import control_verdict
 from credit_like.evaluation.report.verdicts import evidence, headline, tested
 
 
@@ -58,18 +59,12 @@ def main_figures(metrics: Mapping[str, Any]) -> str:
 
 
 def _best_control(controls: Mapping[str, Any]) -> dict[str, str]:
-    """The AUROC of the best control detector, and whether the model is shown to beat it."""
+    """The AUROC of the best control detector, and whether the model is shown to beat them all, as the report says."""
     known = {name: control for name, control in controls.items() if control["difference"] is not None}
     if not known:
         return {}
-    name, best = max(known.items(), key=lambda item: item[1]["auroc"])
-    interval = best["difference_interval"]
-    verdict = "the model is not shown to beat it"
-    if interval and interval[0] > 0:
-        verdict = "the model beats it"
-    elif interval and interval[1] < 0:
-        verdict = "it beats the model"
-    return {"AUROC, best control": f"{best['auroc']:.4f} ({name}): {verdict}"}
+    name = max(known, key=lambda name: known[name]["auroc"])
+    return {"AUROC, best control": f"{known[name]['auroc']:.4f} ({name}). {control_verdict(known)[0]}"}
 
 
 def comparison_summary(comparison: Comparison) -> str:

@@ -29,5 +29,8 @@ def write_weights(run: Run, model: nn.Module, *, averaged: bool) -> dict[str, st
         "credit_like": version("credit-like"),
     }
     with replacing(run.folder / WEIGHTS) as temporary:
+        temporary.touch()  # with the rights that any new file gets; safetensors makes its own for the owner alone
+        rights = temporary.stat().st_mode
         save_model(model, str(temporary), metadata=dict(metadata))
+        temporary.chmod(rights)
     return metadata

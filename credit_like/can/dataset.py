@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from credit_like.can.captures import Capture, SourceFile
 from credit_like.can.errors import LogError, UnknownFormatError
-from credit_like.can.metadata import is_metadata
+from credit_like.can.metadata import is_metadata, unused_metadata
 from credit_like.can.read import read_log
 from credit_like.can.readers import READERS
 
@@ -61,6 +61,9 @@ def read_dataset(
         captures = tuple(read(root))
         return Dataset(captures, (), tuple(defect_notes([capture.source for capture in captures])), str(path))
     files = log_files(root)
+    metadata = {name: root / name for name in files if is_metadata(root / name)}
+    files = [name for name in files if name not in metadata]
+    logs: list[Path] = []
     notes: list[str] = []
     duplicates: list[tuple[str, str]] = []
     found: list[Capture] = []
@@ -69,6 +72,7 @@ def read_dataset(
         if isinstance(outcome, UnknownFormatError):
             notes.append(f"{name}: {outcome.why}")
             continue
+        logs.append(root / name)
         notes += defect_notes([capture.source for capture in outcome])
         for digest in dict.fromkeys(capture.source.sha256 for capture in outcome):
             own = [capture for capture in outcome if capture.source.sha256 == digest]
@@ -78,11 +82,13 @@ def read_dataset(
                 kept[digest] = own[0].name
                 found += own
     if not found:
+        looked_at = len(files) + len(metadata)
         seen = "".join(f"\n  {note}" for note in notes[:5])
         raise LogError(
-            f"{root}: no log in this folder (files looked at: {len(files)}); known formats: {', '.join(READERS)}; "
+            f"{root}: no log in this folder (files looked at: {looked_at}); known formats: {', '.join(READERS)}; "
             f"give the folder that holds the logs{seen}"
         )
+    notes += unused_metadata(metadata, logs)
     return Dataset(tuple(found), tuple(duplicates), tuple(notes), str(path))
 
 
@@ -105,8 +111,6 @@ def _read_all(
     root: Path, names: list[str], progress: bool, reader: Callable[..., list[Capture]]
 ) -> Iterator[list[Capture] | UnknownFormatError]:
     def read(name: str) -> list[Capture] | UnknownFormatError:
-        if is_metadata(root / name):
-            return UnknownFormatError(name, "metadata of the logs beside it", "")
         try:
             return reader(root / name, name=name)
         except UnknownFormatError as error:

@@ -8,6 +8,7 @@ its log, with ``.json`` in place of the suffix.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,12 @@ from credit_like.can.errors import LogError
 from credit_like.can.families import attack_family
 
 CAPTURE_METADATA, INJECTION_METADATA = "capture_metadata.json", "injection_metadata.json"
+
+#: How a metadata file says which log it speaks of.
+_HOW_NAMED = {
+    CAPTURE_METADATA: "their names without suffix, in its own folder",
+    INJECTION_METADATA: "their paths from its own folder",
+}
 
 #: A metadata file of one log has a few kB; of larger ones only the start is looked at, to tell that it is none.
 _MAX_MARKER_BYTES = 1 << 20
@@ -48,14 +55,10 @@ def declared_for(log: Path) -> Declared | None:
 
     Raises LogError when a metadata file is not JSON, or its entry for the log is not of the form above.
     """
-    stem = log.name.partition(".")[0]
-    entry, where = _entry(log.parent / CAPTURE_METADATA, stem)
-    if entry is not None:
-        return _declared(entry, where, family=attack_family(stem))
-    for folder in list(log.absolute().parents)[:4]:
-        entry, where = _entry(folder / INJECTION_METADATA, log.absolute().relative_to(folder).as_posix())
+    for file, key in _places(log):
+        entry, where = _entry(file, key)
         if entry is not None:
-            word = _text(entry, "type", where)
+            word = key if file.name == CAPTURE_METADATA else _text(entry, "type", where)
             return _declared(entry, where, family=attack_family(word) if word else "")
     return _from_markers(_marker_file(log))
 
@@ -65,6 +68,34 @@ def is_metadata(path: Path) -> bool:
     if path.name in (CAPTURE_METADATA, INJECTION_METADATA):
         return True
     return path.suffix == ".json" and _has_markers(path)
+
+
+def unused_metadata(files: Mapping[str, Path], logs: Iterable[Path]) -> list[str]:
+    """A note for each of the metadata ``files``, by name, that speaks of none of the ``logs``: it may be in the wrong
+    place, and then labels are missing. Raises LogError as ``declared_for`` does.
+    """
+    used = {file.absolute() for file in map(_metadata_of, logs) if file is not None}
+    return [
+        f"{name}: metadata that speaks of no log here; it names logs by {_HOW_NAMED.get(file.name, 'its own name')}"
+        for name, file in files.items()
+        if file.absolute() not in used
+    ]
+
+
+def _metadata_of(log: Path) -> Path | None:
+    """The file that ``declared_for(log)`` reads."""
+    for file, key in _places(log):
+        if _entry(file, key)[0] is not None:
+            return file
+    file = _marker_file(log)
+    return file if file != log and file.is_file() and _has_markers(file) else None
+
+
+def _places(log: Path) -> Iterator[tuple[Path, str]]:
+    """Files that may speak of a log, the nearest first, and the name that they would give it."""
+    yield log.parent / CAPTURE_METADATA, log.name.partition(".")[0]
+    for folder in list(log.absolute().parents)[:4]:
+        yield folder / INJECTION_METADATA, log.absolute().relative_to(folder).as_posix()
 
 
 def _marker_file(log: Path) -> Path:

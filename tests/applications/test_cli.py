@@ -152,3 +152,14 @@ def test_a_store_in_shards(logs: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert one.read_bytes() == other.read_bytes()
     assert console.main(["prepare", "gat", *parts, "--shard", "3/2"]) == 2
     assert "--shard takes I/N with I from 1 to N" in capsys.readouterr().err
+
+
+def test_in_a_file_what_is_said_and_what_is_warned_of_stand_in_their_order():
+    code = (
+        "import sys; from applications._cli import run; "
+        "sys.exit(run(lambda argv: [print('first'), print('second', file=sys.stderr), print('third')] and 0, []))"
+    )
+    both = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True
+    )
+    assert both.stdout.split() == ["first", "second", "third"]

@@ -75,7 +75,7 @@ class TestInspect:
         assert [Path(path).name for path in paths] == ["dos.csv", "drive.log", "copy.csv.gz", "two.log"]
         assert max(len(line) for line in lines if line not in paths and not line.startswith("note:")) <= 80
         assert any("at 250 kbit/s" in line for line in lines)
-        assert lines[-1] == "note: not logs: injection_metadata.json, notes.txt"
+        assert lines[-1] == "note: not logs: notes.txt"
 
     def test_captures_buses_and_defects(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         lines = output(capsys, "inspect", folder / "two.log")
@@ -120,7 +120,7 @@ class TestIngest:
         lines = output(capsys, "ingest", folder, "-o", out)
         assert lines[:3] == [
             "note: two.log:100: time runs backwards by 1e+09 s: a new capture starts here",
-            "note: not logs: injection_metadata.json, notes.txt",
+            "note: not logs: notes.txt",
             "note: more/copy.csv.gz has the content of dos.csv, which is used once",
         ]
         before, after = read_dataset(folder, progress=False).captures, read_dataset(out, progress=False).captures

@@ -46,6 +46,10 @@ def test_the_weights_say_what_they_are(finished: Path) -> None:
     assert said["certificate_digest"] == certificate["digest"]
 
 
+def test_whoever_may_read_the_report_may_read_the_weights(finished: Path) -> None:
+    assert (finished / "model.safetensors").stat().st_mode == (finished / "report.html").stat().st_mode
+
+
 def test_the_card_says_what_the_run_s_files_say(finished: Path) -> None:
     card = (finished / "model_card.md").read_text()
     certificate = json.loads((finished / "certificate.json").read_text())

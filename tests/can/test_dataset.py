@@ -60,7 +60,18 @@ class TestFolder:
         assert notes == (
             "README.md: no log of a known format (its first line is '# a data set')",
             "empty.log: is empty",
-            "injection_metadata.json: metadata of the logs beside it",
+        )
+
+    def test_metadata_is_noted_only_where_it_speaks_of_no_log_here(self, folder: Path) -> None:
+        moved = folder / "test_01" / "injection_metadata.json"
+        (folder / "injection_metadata.json").rename(moved)
+        (folder / "capture_metadata.json").write_text('{"elsewhere": {}}')
+        (folder / "test_01" / "gone.json").write_text('{"label": "benign", "markers": []}')
+        sentence = "metadata that speaks of no log here; it names logs by"
+        assert read_dataset(folder, progress=False).notes[2:] == (
+            f"capture_metadata.json: {sentence} their names without suffix, in its own folder",
+            f"test_01/gone.json: {sentence} its own name",
+            f"test_01/injection_metadata.json: {sentence} their paths from its own folder",
         )
 
     def test_metadata_gives_family_intervals_and_vehicle(self, folder: Path) -> None:

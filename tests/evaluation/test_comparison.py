@@ -82,7 +82,7 @@ def test_a_run_is_not_better_than_its_copy(simulate_run: Simulate, judge: Judge)
             assert difference.interval in (None, (0.0, 0.0))
             assert not difference.beyond_chance
             assert not difference.first_is_better
-    assert headline(pair)[0] == "one and other tell attacks from normal traffic equally well, within chance."
+    assert headline(pair)[0] == "one and other are not shown to differ in telling attacks from normal traffic."
 
 
 def test_the_resamples_are_those_of_windows_drawn_block_by_block(runs: list[JudgedRun]) -> None:

@@ -127,7 +127,9 @@ def test_every_control_has_to_be_beaten_with_certainty() -> None:
     weak, wide = (0.8, 0.15, (0.1, 0.2)), (0.7, 0.25, (-0.01, 0.5))
     assert sentence(timing_only=weak).startswith("The model beats every control. The best of the 1, timing alone,")
     both = sentence(timing_only=weak, model_without_edges=wide)
-    assert both.startswith("The model is not shown to beat every control. Not clearly beaten of the 2, the same model")
+    assert both.startswith(
+        "The model is not shown to beat every control. Not clearly beaten: the same model without edges, which reaches"
+    )
     assert "+0.250 (95 % interval \u22120.010 to +0.500)" in both
     assert "too little traffic for an interval" in sentence(timing_only=(0.8, 0.15, None))
     assert sentence(model_with_rewired_edges=(0.99, -0.1, (-0.2, -0.05))).startswith("A control beats the model.")

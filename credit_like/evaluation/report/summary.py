@@ -174,17 +174,11 @@ def _controls(controls: Mapping[str, Any]) -> Html:
         why = "no control was scored" if not controls else "the windows are of one class"
         return tag("p", tag("strong", "Controls: "), f"not compared, {why}.", class_="panel")
     name, best = max(known.items(), key=lambda item: item[1]["auroc"])
-    doubtful = [x for x in known if not _beaten(known[x])]
-    if not doubtful:
-        verdict, kind = "The model beats every control.", "panel good"
-    elif best["difference_interval"] is not None and best["difference_interval"][1] < 0:
-        verdict, kind = "A control beats the model.", "panel bad"
-    else:
-        verdict, kind = "The model is not shown to beat every control.", "panel warn"
-        if name not in doubtful:  # the highest is beaten, another with a wider interval is not
-            name, best = max(((x, known[x]) for x in doubtful), key=lambda item: item[1]["auroc"])
+    verdict, kind, named = control_verdict(known)
+    which = f"The best of the {len(known)}, {_rival(name)}, reaches"
+    if named != name:  # the highest is beaten, another with a wider interval is not
+        which, best = f"Not clearly beaten: {_rival(named)}, which reaches", known[named]
     interval, difference = best["difference_interval"], best["difference"]
-    which = "The best" if best is max(known.values(), key=lambda x: x["auroc"]) else "Not clearly beaten"
     spread = (
         f"95 % interval {signed(interval[0])} to {signed(interval[1])}"
         if interval
@@ -193,11 +187,24 @@ def _controls(controls: Mapping[str, Any]) -> Html:
     return tag(
         "p",
         tag("strong", verdict),
-        f" {which} of the {len(known)}, {_rival(name)}, reaches AUROC {ratio(best['auroc'])}; "
-        f"the model's differs from it by {signed(difference)} ({spread}). ",
+        f" {which} AUROC {ratio(best['auroc'])}; the model's differs from it by {signed(difference)} ({spread}). ",
         tag("a", "Details", href="#controls"),
-        class_=kind,
+        class_=f"panel {kind}",
     )
+
+
+def control_verdict(known: Mapping[str, Mapping[str, Any]]) -> tuple[str, str, str]:
+    """(whether the model beats every one of the controls, none of them undefined; good, warn or bad; the control that
+    speaks most against it)."""
+    best = max(known, key=lambda name: known[name]["auroc"])
+    doubtful = [name for name in known if not _beaten(known[name])]
+    if not doubtful:
+        return "The model beats every control.", "good", best
+    interval = known[best]["difference_interval"]
+    if interval is not None and interval[1] < 0:
+        return "A control beats the model.", "bad", best
+    named = best if best in doubtful else max(doubtful, key=lambda name: known[name]["auroc"])
+    return "The model is not shown to beat every control.", "warn", named
 
 
 def _beaten(control: Mapping[str, Any]) -> bool:

@@ -39,7 +39,7 @@ def headline(pair: Pair) -> tuple[str, str]:
         return f"There is too little test traffic to tell {first} from {second} by more than chance.", "panel warn"
     if figure.beyond_chance:
         return f"{first} tells attacks from normal traffic better than {second}, beyond chance.", "panel good"
-    return f"{first} and {second} tell attacks from normal traffic equally well, within chance.", "panel"
+    return f"{first} and {second} are not shown to differ in telling attacks from normal traffic.", "panel"
 
 
 def evidence(pair: Pair, coverage: float) -> str:
