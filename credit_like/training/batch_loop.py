@@ -172,7 +172,8 @@ class BatchLoop(SettingAttributes, ABC):
         with progress_bar(total, phase, self._epoch, self.epochs, done, enabled=self.rank == 0) as bar:
             for index in range(done, limit or sys.maxsize):
                 if first_pass and not self._group.count:
-                    self._between_batches(index, loader)
+                    # A loader that was just put back may not know its position before its first batch.
+                    self._between_batches(index, loader, resumed if index == done else None)
                 try:
                     raw = next(iterator)
                 except StopIteration:
@@ -196,13 +197,13 @@ class BatchLoop(SettingAttributes, ABC):
         if not self._weights:
             raise UserError(f"the {phase} loader gave no batch in epoch {self._epoch}; is the data set empty?")
 
-    def _between_batches(self, done: int, loader: Any) -> None:
+    def _between_batches(self, done: int, loader: Any, known: Position | None) -> None:
         """Save and stop here, where the subclass's code after ``optimize`` has run and no group is open."""
         stop = self._stop.requested
         if stop or self._checkpoint_is_due():
             self._require_finite()
-            self._save_in_epoch(Position.of(done, loader))
-            self._saved_at = (self.step_state.optimizer_step, time.monotonic())
+            self._save_in_epoch(known or Position.of(done, loader))
+            self._note_save()
         if stop:
             raise self._stop.error()
 
@@ -211,6 +212,9 @@ class BatchLoop(SettingAttributes, ABC):
         self._finite.check()
         if self.on_nonfinite == "raise":
             require_finite_weights(self.model, self.step_state.optimizer_step)
+
+    def _note_save(self) -> None:
+        self._saved_at = (self.step_state.optimizer_step, time.monotonic())
 
     def _checkpoint_is_due(self) -> bool:
         steps, moment = self._saved_at

@@ -104,6 +104,7 @@ def restore(trainer: BaseTrainer, state: Mapping[str, Any], path: Path) -> None:
     for name, value in state["step_state"].items():
         setattr(trainer.step_state, name, value)
     trainer._skipped_in_a_row = int(state["skipped_in_a_row"])
+    trainer._note_save()
     partial = state["position"]
     trainer.start_epoch = int(state["epoch"]) + (partial is None)
     if partial is not None:

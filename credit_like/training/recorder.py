@@ -51,11 +51,13 @@ class Recorder:
         self.latest, self._sums, self._unread = {}, {}, []
 
     def state_dict(self) -> dict[str, list[float]]:
+        """``{name: [sum, weight, latest]}``: loggers are told the latest value of a name that is recorded rarely, too."""
         self._read()
-        return {name: list(pair) for name, pair in self._sums.items()}
+        return {name: [*pair, self.latest[name]] for name, pair in self._sums.items()}
 
     def load_state_dict(self, state: Mapping[str, Sequence[float]]) -> None:
-        self._sums, self._unread = {name: list(pair) for name, pair in state.items()}, []
+        self._sums, self._unread = {name: list(entry[:2]) for name, entry in state.items()}, []
+        self.latest = {name: entry[2] for name, entry in state.items()}
 
     def _read(self) -> None:
         unread, self._unread = self._unread, []

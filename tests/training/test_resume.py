@@ -135,6 +135,27 @@ def test_stopped_before_the_first_batch(tmp_path: Path) -> None:
     assert outcome(tmp_path) == undisturbed(setup)
 
 
+def test_stopped_again_before_the_first_batch_of_a_resume(tmp_path: Path) -> None:
+    """A loader that was put back has not begun yet either: what it says then is not where the run stands."""
+
+    class StopAtOnce(Callback):
+        def on_fit_start(self, trainer: Any, model: nn.Module) -> None:
+            send(signal.SIGTERM)
+
+    setup = Setup(loader="cursor")
+    with pytest.raises(Stopped):
+        setup.fit(tmp_path, at("train", 1, 4, FATES["sigterm"][0]))
+    before = frozen(read_checkpoint(tmp_path / "checkpoint.pt")["position"])
+    trainer = ToyTrainer(setup.trainer(tmp_path).model, 0, setup.trainer(tmp_path).conf, callbacks=[StopAtOnce()])
+    valid = DataLoader(Samples(12, 2, noise=True), 4, shuffle=True)
+    with pytest.raises(Stopped):
+        optimizer = setup.build_optimizer(trainer.model)
+        trainer.fit({}, setup.train_loader(), valid, optimizer, nn.MSELoss(), nn.MSELoss())
+    assert frozen(read_checkpoint(tmp_path / "checkpoint.pt")["position"]) == before
+    setup.fit(tmp_path)
+    assert outcome(tmp_path) == undisturbed(setup)
+
+
 def test_a_loader_with_a_position_is_asked_and_not_wound_through(tmp_path: Path) -> None:
     setup = Setup(loader="cursor")
     with pytest.raises(Stopped):
