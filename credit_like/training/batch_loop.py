@@ -29,7 +29,7 @@ from credit_like.training.position import Position
 from credit_like.training.precision import autocast, autocast_dtype
 from credit_like.training.preparation import prepared
 from credit_like.training.progress import described, progress_bar
-from credit_like.training.recorder import FiniteWatch, NonFiniteLossError, Recorder, require_finite_weights
+from credit_like.training.recorder import FiniteWatch, NonFiniteLossError, Recorder, read, require_finite_weights
 from credit_like.training.settings import SettingAttributes, TrainerSettings
 from credit_like.training.step import AccumulationGroup, StepOutcome, StepState, step_optimizer
 from credit_like.training.stopping import StopRequest
@@ -73,11 +73,14 @@ class BatchLoop(SettingAttributes, ABC):
         self._recorder, self._finite = Recorder(), FiniteWatch()
         self._group = AccumulationGroup(self.grad_accum_every)
         self._phase, self._epoch = "none", 0
+        self.batch: Any = None  # the present one
+        self.predicting = 0  # index of the batch that predict_step is given
         self._weight = 1.0  # samples in the present batch
         self._weights: list[float] = []  # of every batch of the phase so far
         self._outcome: StepOutcome | None = None  # of the present batch's last optimize
         self._open_batches: list[Any] = []
         self._passes = 0  # over the training loader in this epoch
+        self.resume_from: Path | None = None  # with load_weights: this checkpoint before any other
         self._resumed: Position | None = None  # where in the epoch to go on
         self._saved_at = (0, time.monotonic())
         self._stop = StopRequest()
@@ -152,8 +155,10 @@ class BatchLoop(SettingAttributes, ABC):
         self.optimizer.zero_grad(set_to_none=True)
 
     def describe_hooks(self) -> str:
-        """A Markdown table of which callback or hook runs when, and in what order."""
-        return self._hooks.describe()
+        """Print, and return, a Markdown table of which callback or hook runs when, and in what order."""
+        table = self._hooks.describe()
+        print(table)
+        return table
 
     def get_hook(self, cls: type[H], default: Any = ...) -> H:
         """The first callback or hook of class ``cls``. Raises KeyError where there is none and no default is given."""
@@ -236,7 +241,7 @@ class BatchLoop(SettingAttributes, ABC):
         self.step_state.increment_batch(self._weight, True, False)  # the step was counted where it was made
         self._hooks("on_train_batch_end", self, self.model, self._outcome, batch, index)
         if stepped and self.step_state.optimizer_step % self.log_every_n_steps == 0:
-            self._finite.check()
+            read(self._finite, self._recorder)
             self._log_batch_progress(self._epoch, self._recorder.means(), self.optimizer, bar, phase)
             self.log_batch({f"train_{name}": value for name, value in self._recorder.latest.items()})
 
@@ -281,14 +286,13 @@ class BatchLoop(SettingAttributes, ABC):
 
     def _enter_phase(self, phase: str) -> None:
         self._phase = phase
-        self._recorder.reset()
-        self._weights = []
+        self._recorder, self._weights = Recorder(), []
         if phase == "train":
             self.do_zero_grad()  # what an interrupted batch or the caller's own backward left is not this epoch's
 
-    def _close_batches(self, keep: int = 0) -> None:
+    def _close_batches(self) -> None:
         """Close iterators that a ``break`` left open: autocast, the bar and the loader's workers go with them."""
-        while len(self._open_batches) > keep:
+        while self._open_batches:
             self._open_batches.pop().close()
 
     def _abandon_batches(self) -> None:
