@@ -71,9 +71,10 @@ class ModuleTrainer:
         self._engine: _ModuleEngine | None = None
 
     def fit(self, model: nn.Module, datamodule: Any, ckpt_path: str | Path | None = None) -> Row:
-        """Train; returns the best epoch's row. ``ckpt_path`` resumes everything from that file's folder.
+        """Train; returns the best epoch's row. ``ckpt_path`` resumes everything from that file, in its folder.
 
-        Raises what ``BaseTrainer.fit`` raises.
+        Where it does not verify, the folder's newest checkpoint that does is used, which is said. Raises
+        CheckpointError when there is no such file, and what ``BaseTrainer.fit`` raises.
         """
         engine = self._attach(model, datamodule, "fit", resume_from=ckpt_path)
         built = model.build_optimizers(self.max_epochs)  # type: ignore[operator]
@@ -182,14 +183,15 @@ class ModuleTrainer:
             datamodule.setup(stage)
             _call(model, "setup", datamodule)
         self.datamodule = datamodule
-        self._engine = _ModuleEngine(self, model, self._conf(resume_from))
+        resumed = None if resume_from is None else Path(resume_from)
+        self._engine = _ModuleEngine(self, model, self._conf(resumed), resumed)
         model.trainer = self  # type: ignore[assignment]
         if weights_from is not None:
             load_weights(Path(weights_from), model, self._engine.device)
         return self._engine
 
-    def _conf(self, resume_from: str | Path | None) -> dict[str, Any]:
-        folder = Path(self.default_root_dir) / "checkpoints" if resume_from is None else Path(resume_from).parent
+    def _conf(self, resume_from: Path | None) -> dict[str, Any]:
+        folder = Path(self.default_root_dir) / "checkpoints" if resume_from is None else resume_from.parent
         precision = {"16-mixed": "16" if torch.cuda.is_available() else "32", "bf16-mixed": "bf16", "32": "32"}
         trainer = {
             "epochs": self.max_epochs,
@@ -210,9 +212,11 @@ class ModuleTrainer:
 class _ModuleEngine(BaseTrainer):
     """The engine behind a ModuleTrainer: the module's steps in the one loop."""
 
-    def __init__(self, face: ModuleTrainer, model: nn.Module, conf: Mapping[str, Any]) -> None:
+    def __init__(
+        self, face: ModuleTrainer, model: nn.Module, conf: Mapping[str, Any], resume_from: Path | None
+    ) -> None:
         super().__init__(model, 0, conf, face.callbacks, face.loggers)
-        self.face = face
+        self.face, self.resume_from = face, resume_from
         self._hooks = FacedDispatcher(face.callbacks, self.rank, face)
         self._loader_index: int | None = None  # of the test loader at hand; None outside test
 
@@ -240,7 +244,7 @@ class _ModuleEngine(BaseTrainer):
 
     def predict_step(self, batch: Any) -> Any:
         if hasattr(self.model, "predict_step"):
-            return self.model.predict_step(batch, 0)  # type: ignore[operator]
+            return self.model.predict_step(batch, self.predicting)  # type: ignore[operator]
         return super().predict_step(batch)
 
     def test_all(self, loaders: Any) -> dict[str, float]:

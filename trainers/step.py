@@ -123,7 +123,7 @@ class _StepEngine(BaseTrainer):
     """The engine behind a StepTrainer: the face's functions and hooks in the one loop."""
 
     def __init__(self, face: StepTrainer, model: nn.Module, conf: Mapping[str, Any], hooks: list[Any]) -> None:
-        super().__init__(model, 0, conf)
+        super().__init__(model, 0, conf, hooks)
         self.face = face
         self._hooks = FacedDispatcher(hooks, self.rank, face)
 

@@ -18,7 +18,7 @@ from torch import nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
-from credit_like.config import ConfigError, Document, UserError, validate
+from credit_like.config import ConfigError, Document, validate
 from credit_like.training import checkpointing, inference
 from credit_like.training.batch_loop import BatchLoop
 from credit_like.training.batches import require_repeatable
@@ -76,8 +76,7 @@ class BaseTrainer(BatchLoop):
         self.training_metric = self.training_metric or ("train_loss" if self.skip_validation else "valid_loss")
         self.patience = Patience(self.training_metric, self.direction, self.stopping_patience)
         self.history = History(self.save_loc / LOG)
-        self.valid_criterion = self.metrics = None
-        self.rollout_probability = 0.0
+        self.valid_criterion, self.metrics, self.rollout_probability = None, None, 0.0
         self._epoch_rng: dict[str, Any] = {}
         self._partial_epoch: dict[str, Any] = {}  # of the checkpoint that is resumed from
         self.best_name, self._metric_asked_by = BEST, ""
@@ -162,8 +161,8 @@ class BaseTrainer(BatchLoop):
             self._open_run(cleanup, trial)
             if self.preflight:
                 preflight(self, train_loader)
-            self._hooks("on_fit_start", self, self.model)
             try:
+                self._hooks("on_fit_start", self, self.model)
                 for epoch in self._epochs():
                     started = time.monotonic()
                     self._begin_epoch(epoch, rollout_scheduler)
@@ -177,6 +176,7 @@ class BaseTrainer(BatchLoop):
                     pruned = asks_to_stop(trial, row[self.training_metric], epoch)
                     if pruned or self._should_stop(epoch):
                         break
+                self._hooks("on_fit_end", self, self.model)
             except (KeyboardInterrupt, Stopped):
                 self._hooks("on_cancel", self, self.model)
                 raise
@@ -184,7 +184,6 @@ class BaseTrainer(BatchLoop):
                 self._hooks("on_exception", self, self.model, error)
                 self._keep_failure(error)
                 raise
-            self._hooks("on_fit_end", self, self.model)
         if pruned:
             raise trial_pruned(self._epoch, self.training_metric, row[self.training_metric])
         return self.history.row_of(self.patience.best_epoch)
@@ -266,8 +265,8 @@ class BaseTrainer(BatchLoop):
     def _epochs(self) -> range:
         if self.train_one_epoch_mode:
             return range(self.start_epoch, self.start_epoch + 1)
-        ended = not self.skip_validation and self.start_epoch > 0 and self.patience.exhausted(self.start_epoch - 1)
-        if ended and self._resumed is None:
+        ended = not self.skip_validation and self.patience.exhausted(self.start_epoch - 1)
+        if ended and self.history.rows and self._resumed is None:
             say("this run has stopped early already; raise trainer.stopping_patience to go on")
             return range(0)
         if self.start_epoch >= self.epochs:
@@ -283,6 +282,7 @@ class BaseTrainer(BatchLoop):
         if rollout_scheduler is not None:
             self.rollout_probability = float(rollout_scheduler(epoch, self.epochs))
         self._enter_phase("train")
+        self._last_lr = float(self.optimizer.param_groups[0]["lr"])  # until there is a step
         if self._resumed is not None:
             checkpointing.reenter_epoch(self)
             return
@@ -309,6 +309,7 @@ class BaseTrainer(BatchLoop):
         if self.skip_validation:
             return {}
         self._hooks("on_validation_start", self, self.model)
+        set_epoch(self.valid_loader, self.seed, epoch)
         self.model.eval()
         with rng_kept(), torch.no_grad():
             with nullcontext() if self.ema is None else self.ema.averaged(self.model):
@@ -360,20 +361,19 @@ class BaseTrainer(BatchLoop):
                 backup=self.save_backup_weights,
                 epoch_copy=epoch if self.save_every_epoch or self.save_top_k else None,
             )
-            if self.save_top_k and not self.save_every_epoch:
-                best = self.history.best_epochs(self.training_metric, self.direction, self.save_top_k)
-                self._folder.keep_epochs(best)
+            self._note_save()
+            checkpointing.prune(self, self._folder)
 
     def _save_in_epoch(self, position: Position) -> None:
         if self.rank == 0:
-            state = checkpointing.snapshot(self, self._epoch, position)
-            self._folder.save(state, best=False, backup=self.save_backup_weights)
+            now = checkpointing.snapshot(self, self._epoch, position)
+            self._folder.save(now, best=False, backup=self.save_backup_weights)
 
     def _keep_failure(self, error: BaseException) -> None:
         """Save under a name that is never resumed from, and raise in place of ``error`` what explains it better."""
         try:
             self._folder.save_aside(checkpointing.snapshot(self, self._epoch))
-        except (UserError, TypeError, RuntimeError) as second:  # which must not hide the first
+        except Exception as second:  # noqa: BLE001 - whatever it is, it must not hide the first
             say(f"the state at the failure could not be kept: {second}")
         where = f"epoch {self._epoch}, optimizer step {self.step_state.optimizer_step}"
         clearer = explained(error, self._weight, where)

@@ -29,7 +29,7 @@ from credit_like.training.position import Position
 from credit_like.training.precision import autocast, autocast_dtype
 from credit_like.training.preparation import prepared
 from credit_like.training.progress import described, progress_bar
-from credit_like.training.recorder import FiniteWatch, NonFiniteLossError, Recorder, require_finite_weights
+from credit_like.training.recorder import FiniteWatch, NonFiniteLossError, Recorder, read, require_finite_weights
 from credit_like.training.settings import SettingAttributes, TrainerSettings
 from credit_like.training.step import AccumulationGroup, StepOutcome, StepState, step_optimizer
 from credit_like.training.stopping import StopRequest
@@ -73,11 +73,14 @@ class BatchLoop(SettingAttributes, ABC):
         self._recorder, self._finite = Recorder(), FiniteWatch()
         self._group = AccumulationGroup(self.grad_accum_every)
         self._phase, self._epoch = "none", 0
+        self.batch: Any = None  # the present one
+        self.predicting = 0  # index of the batch that predict_step is given
         self._weight = 1.0  # samples in the present batch
         self._weights: list[float] = []  # of every batch of the phase so far
         self._outcome: StepOutcome | None = None  # of the present batch's last optimize
         self._open_batches: list[Any] = []
         self._passes = 0  # over the training loader in this epoch
+        self.resume_from: Path | None = None  # with load_weights: this checkpoint before any other
         self._resumed: Position | None = None  # where in the epoch to go on
         self._saved_at = (0, time.monotonic())
         self._stop = StopRequest()
@@ -152,8 +155,10 @@ class BatchLoop(SettingAttributes, ABC):
         self.optimizer.zero_grad(set_to_none=True)
 
     def describe_hooks(self) -> str:
-        """A Markdown table of which callback or hook runs when, and in what order."""
-        return self._hooks.describe()
+        """Print, and return, a Markdown table of which callback or hook runs when, and in what order."""
+        table = self._hooks.describe()
+        print(table)
+        return table
 
     def get_hook(self, cls: type[H], default: Any = ...) -> H:
         """The first callback or hook of class ``cls``. Raises KeyError where there is none and no default is given."""
@@ -172,7 +177,8 @@ class BatchLoop(SettingAttributes, ABC):
         with progress_bar(total, phase, self._epoch, self.epochs, done, enabled=self.rank == 0) as bar:
             for index in range(done, limit or sys.maxsize):
                 if first_pass and not self._group.count:
-                    self._between_batches(index, loader)
+                    # A loader that was just put back may not know its position before its first batch.
+                    self._between_batches(index, loader, resumed if index == done else None)
                 try:
                     raw = next(iterator)
                 except StopIteration:
@@ -196,13 +202,13 @@ class BatchLoop(SettingAttributes, ABC):
         if not self._weights:
             raise UserError(f"the {phase} loader gave no batch in epoch {self._epoch}; is the data set empty?")
 
-    def _between_batches(self, done: int, loader: Any) -> None:
+    def _between_batches(self, done: int, loader: Any, known: Position | None) -> None:
         """Save and stop here, where the subclass's code after ``optimize`` has run and no group is open."""
         stop = self._stop.requested
         if stop or self._checkpoint_is_due():
             self._require_finite()
-            self._save_in_epoch(Position.of(done, loader))
-            self._saved_at = (self.step_state.optimizer_step, time.monotonic())
+            self._save_in_epoch(known or Position.of(done, loader))
+            self._note_save()
         if stop:
             raise self._stop.error()
 
@@ -211,6 +217,9 @@ class BatchLoop(SettingAttributes, ABC):
         self._finite.check()
         if self.on_nonfinite == "raise":
             require_finite_weights(self.model, self.step_state.optimizer_step)
+
+    def _note_save(self) -> None:
+        self._saved_at = (self.step_state.optimizer_step, time.monotonic())
 
     def _checkpoint_is_due(self) -> bool:
         steps, moment = self._saved_at
@@ -232,7 +241,7 @@ class BatchLoop(SettingAttributes, ABC):
         self.step_state.increment_batch(self._weight, True, False)  # the step was counted where it was made
         self._hooks("on_train_batch_end", self, self.model, self._outcome, batch, index)
         if stepped and self.step_state.optimizer_step % self.log_every_n_steps == 0:
-            self._finite.check()
+            read(self._finite, self._recorder)
             self._log_batch_progress(self._epoch, self._recorder.means(), self.optimizer, bar, phase)
             self.log_batch({f"train_{name}": value for name, value in self._recorder.latest.items()})
 
@@ -277,14 +286,13 @@ class BatchLoop(SettingAttributes, ABC):
 
     def _enter_phase(self, phase: str) -> None:
         self._phase = phase
-        self._recorder.reset()
-        self._weights = []
+        self._recorder, self._weights = Recorder(), []
         if phase == "train":
             self.do_zero_grad()  # what an interrupted batch or the caller's own backward left is not this epoch's
 
-    def _close_batches(self, keep: int = 0) -> None:
+    def _close_batches(self) -> None:
         """Close iterators that a ``break`` left open: autocast, the bar and the loader's workers go with them."""
-        while len(self._open_batches) > keep:
+        while self._open_batches:
             self._open_batches.pop().close()
 
     def _abandon_batches(self) -> None:

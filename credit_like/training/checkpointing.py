@@ -33,7 +33,7 @@ def snapshot(trainer: BaseTrainer, epoch: int, position: Position | None = None)
     """
     if trainer.ema is not None and trainer.ema.swapped:
         raise RuntimeError("a checkpoint inside `ema.averaged` would store averaged weights as raw ones")
-    config = json.dumps(trainer.conf, sort_keys=True, default=str)
+    config = _as_json(trainer.conf)
     return {
         "epoch": epoch,
         "model": trainer._model_state_dict(trainer.model),
@@ -58,12 +58,13 @@ def snapshot(trainer: BaseTrainer, epoch: int, position: Position | None = None)
 
 def resume_or_start(trainer: BaseTrainer, folder: RunFolder) -> None:
     """With ``load_weights``, go on from the newest valid checkpoint; without, refuse a folder that holds a run."""
-    found = folder.newest_valid() if trainer.load_weights else None
+    found = folder.newest_valid(trainer.resume_from) if trainer.load_weights else None
     if found is not None:
         path, state, refusals = found
         for refusal in refusals:
             say(f"not resumed from: {refusal}")
         restore(trainer, state, path)
+        prune(trainer, folder)  # which the last life may have died before
         part = f" and {trainer._resumed.batches} batches of the next" if trainer._resumed is not None else ""
         for change in changed_settings(json.loads(state["config"]), trainer.conf):
             say(f"changed since the checkpoint: {change}")
@@ -78,9 +79,15 @@ def resume_or_start(trainer: BaseTrainer, folder: RunFolder) -> None:
 
 def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """``trainer.epochs 6 -> 12`` for each trainer setting that differs; that of the resume itself is left out."""
-    old, new = dict(before.get("trainer") or {}), json.loads(json.dumps(dict(now.get("trainer") or {}), default=str))
+    old, new = before.get("trainer") or {}, json.loads(_as_json(now)).get("trainer") or {}
     names = [name for name in {**old, **new} if name != "load_weights" and old.get(name) != new.get(name)]
     return [f"trainer.{name} {old.get(name, 'default')} -> {new.get(name, 'default')}" for name in names]
+
+
+def prune(trainer: BaseTrainer, folder: RunFolder) -> None:
+    """With ``save_top_k``, leave the checkpoints of so many best epochs."""
+    if trainer.save_top_k and not trainer.save_every_epoch:
+        folder.keep_epochs(trainer.history.best_epochs(trainer.training_metric, trainer.direction, trainer.save_top_k))
 
 
 def restore(trainer: BaseTrainer, state: Mapping[str, Any], path: Path) -> None:
@@ -104,11 +111,23 @@ def restore(trainer: BaseTrainer, state: Mapping[str, Any], path: Path) -> None:
     for name, value in state["step_state"].items():
         setattr(trainer.step_state, name, value)
     trainer._skipped_in_a_row = int(state["skipped_in_a_row"])
+    trainer._note_save()
     partial = state["position"]
     trainer.start_epoch = int(state["epoch"]) + (partial is None)
     if partial is not None:
         trainer._resumed = Position(partial["batches"], state["rng"]["now"], partial["loader"])
         trainer._partial_epoch, trainer._epoch_rng = partial, state["rng"]["epoch_start"]
+
+
+def _as_json(conf: Mapping[str, Any]) -> str:
+    """``conf`` as text; mappings of any kind become objects, and what JSON has no word for its ``str``."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {str(key): plain(entry) for key, entry in value.items()}
+        return [plain(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+    return json.dumps(plain(conf), sort_keys=True, default=str)
 
 
 def reenter_epoch(trainer: BaseTrainer) -> None:

@@ -14,7 +14,6 @@ from credit_like.training.checkpointing import load_weights
 from credit_like.training.ensemble import dropout_active, mean_outputs
 from credit_like.training.precision import autocast
 from credit_like.training.rng import rng_kept
-from credit_like.training.run_folder import BEST
 
 if TYPE_CHECKING:
     from credit_like.training.base_trainer import BaseTrainer
@@ -44,7 +43,7 @@ def run_predict(
 def _outputs(trainer: BaseTrainer, loader: Any, step: Callable[[Any], Any]) -> list[Any]:
     outputs = []
     with dropout_active(trainer.model, trainer.ensemble_size > 1):
-        for batch in loader:
+        for trainer.predicting, batch in enumerate(loader):
             batch = to_device(batch, trainer.device)
             with autocast(trainer.device, trainer.autocast_dtype):
                 passes = [step(batch) for _ in range(trainer.ensemble_size)]
@@ -57,16 +56,24 @@ def _deployed(trainer: BaseTrainer, ckpt_path: str | Path | None) -> Iterator[No
     """Evaluation mode on the weights to deploy: a checkpoint's validated ones, or the present (averaged) ones."""
     averaged = trainer.ema.averaged(trainer.model) if trainer.ema is not None and ckpt_path is None else nullcontext()
     if ckpt_path is not None:
-        path = trainer.save_loc / BEST if ckpt_path == "best" else Path(ckpt_path)
+        path = trainer.save_loc / trainer.best_name if ckpt_path == "best" else Path(ckpt_path)
         load_weights(path, trainer.model, trainer.device)
-    was_training, opened = trainer.model.training, len(trainer._open_batches)
+    was_training = trainer.model.training
+    present = {name: getattr(trainer, name) for name in _OF_A_PHASE}  # a callback may test in the middle of an epoch
+    trainer._open_batches = []
     trainer.model.eval()
     try:
         with rng_kept(), torch.no_grad(), averaged:
             yield
     finally:
-        trainer._close_batches(opened)  # an exception may have left one open, and autocast with it
+        trainer._close_batches()  # an exception may have left one open, and autocast with it
         trainer.model.train(was_training)
+        for name, value in present.items():
+            setattr(trainer, name, value)
+
+
+#: What a trainer knows of the phase that it is in, and of its present batch.
+_OF_A_PHASE = ("_phase", "_recorder", "_weights", "_weight", "_outcome", "_open_batches", "batch")
 
 
 def _several(loaders: Any) -> bool:

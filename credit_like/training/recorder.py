@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -40,26 +41,28 @@ class Recorder:
             value = value.item() if value.is_cpu else value.detach().clone()
         self._unread.append((name, value, float(weight)))
         if len(self._unread) >= _READ_AT:
-            self._read()
+            read(self)
 
     def means(self) -> dict[str, float]:
         """The weighted mean of every name, in the order of first use. One sync."""
-        self._read()
+        read(self)
         return {name: total / weight if weight else math.nan for name, (total, weight) in self._sums.items()}
 
-    def reset(self) -> None:
-        self.latest, self._sums, self._unread = {}, {}, []
-
     def state_dict(self) -> dict[str, list[float]]:
-        self._read()
-        return {name: list(pair) for name, pair in self._sums.items()}
+        """``{name: [sum, weight, latest]}``; the latest value of a rarely recorded name is logged again and again."""
+        read(self)
+        return {name: [*pair, self.latest[name]] for name, pair in self._sums.items()}
 
     def load_state_dict(self, state: Mapping[str, Sequence[float]]) -> None:
-        self._sums, self._unread = {name: list(pair) for name, pair in state.items()}, []
+        self._sums, self._unread = {name: list(entry[:2]) for name, entry in state.items()}, []
+        self.latest = {name: entry[2] for name, entry in state.items()}
 
-    def _read(self) -> None:
+    def waiting(self) -> list[Tensor | float]:
+        return [value for _, value, _ in self._unread]
+
+    def take(self, values: Sequence[float]) -> None:
         unread, self._unread = self._unread, []
-        for (name, _, weight), value in zip(unread, to_host([value for _, value, _ in unread]), strict=True):
+        for (name, _, weight), value in zip(unread, values, strict=True):
             pair = self._sums.setdefault(name, [0.0, 0.0])
             pair[0] += value * weight
             pair[1] += weight
@@ -79,8 +82,13 @@ class FiniteWatch:
 
     def check(self) -> None:
         """Raises NonFiniteLossError naming the first bad step and the range that was checked."""
+        read(self)
+
+    def waiting(self) -> list[Tensor | float]:
+        return [loss for _, loss in self._unread]
+
+    def take(self, values: Sequence[float]) -> None:
         unread, self._unread = self._unread, []
-        values = to_host([loss for _, loss in unread])
         for (step, _), value in zip(unread, values, strict=True):
             if not math.isfinite(value):
                 raise NonFiniteLossError(
@@ -100,15 +108,22 @@ def require_finite_weights(model: nn.Module, step: int) -> None:
         )
 
 
-def to_host(scalars: Sequence[Tensor | float]) -> list[float]:
-    """The scalars as python floats, one transfer a (device, dtype)."""
+def read(*parts: Recorder | FiniteWatch) -> None:
+    """Give each part what it waits for: all scalars come to the host together, in one sync a device."""
+    waiting = [part.waiting() for part in parts]
+    values = iter(_to_host([scalar for scalars in waiting for scalar in scalars]))
+    for part, scalars in zip(parts, waiting, strict=True):
+        part.take(list(islice(values, len(scalars))))
+
+
+def _to_host(scalars: Sequence[Tensor | float]) -> list[float]:
     host = [0.0 if isinstance(value, Tensor) else float(value) for value in scalars]
-    rows_of: dict[tuple[torch.device, torch.dtype], list[int]] = {}
+    rows_of: dict[torch.device, list[int]] = {}
     for row, value in enumerate(scalars):
         if isinstance(value, Tensor):
-            rows_of.setdefault((value.device, value.dtype), []).append(row)
+            rows_of.setdefault(value.device, []).append(row)
     for rows in rows_of.values():
-        stacked = torch.stack([scalars[row].reshape(()) for row in rows])  # type: ignore[union-attr]
+        stacked = torch.stack([scalars[row].reshape(()).double() for row in rows])  # type: ignore[union-attr]
         for row, number in zip(rows, stacked.tolist(), strict=True):
-            host[row] = float(number)
+            host[row] = number
     return host

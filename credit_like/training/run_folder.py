@@ -78,7 +78,8 @@ class RunFolder:
             self._lock = None
 
     def holds_a_run(self) -> bool:
-        return any((self.path / name).exists() for name in (LATEST, BACKUP, self.best_name, LOG))
+        names = (LATEST, BACKUP, BEST, self.best_name, LOG)
+        return any((self.path / name).exists() for name in names) or bool(self._epoch_files())
 
     def save(self, state: dict[str, Any], *, best: bool, backup: bool, epoch_copy: int | None = None) -> None:
         """Write the latest checkpoint; what was latest becomes the backup; a best one also becomes ``best``.
@@ -102,8 +103,9 @@ class RunFolder:
 
     def keep_epochs(self, epochs: set[int]) -> None:
         """Delete the checkpoints of other epochs, once the latest is verified to be whole on the disk."""
-        others = [p for p in self.path.glob("checkpoint_epoch_*.pt") if _EPOCH_FILE(p.name) and _epoch(p) not in epochs]
-        if others and file_digest(self.path / LATEST) == self._latest_digest:
+        others = [path for path in self._epoch_files() if _epoch(path) not in epochs]
+        known = self._latest_digest
+        if others and known is not None and file_digest(self.path / LATEST) == known:
             for path in others:
                 path.unlink()
                 sidecar_of(path).unlink(missing_ok=True)
@@ -112,19 +114,25 @@ class RunFolder:
         """Keep ``state`` as ``exception_checkpoint.pt``, which ``newest_valid`` does not know."""
         write_checkpoint(self.path / ASIDE, state)
 
-    def newest_valid(self) -> tuple[Path, dict[str, Any], list[str]] | None:
+    def newest_valid(self, wanted: Path | None = None) -> tuple[Path, dict[str, Any], list[str]] | None:
         """The furthest checkpoint that verifies: (path, state, refusals of those that did not); None where none is.
 
-        Raises CheckpointError when there are checkpoints and every one is refused: that run must not start afresh.
+        ``wanted`` goes before all others. Raises CheckpointError when it is not there, and when there are checkpoints
+        and every one is refused: that run must not start afresh.
         """
         refusals: list[str] = []
-        every_epoch = sorted((p for p in self.path.glob("checkpoint_epoch_*.pt") if _EPOCH_FILE(p.name)), reverse=True)
-        for path in (self.path / LATEST, self.path / BACKUP, *every_epoch, self.path / self.best_name):
+        if wanted is not None and not wanted.exists():
+            raise CheckpointError(f"no checkpoint at {wanted}")
+        known = (self.path / LATEST, self.path / BACKUP, *reversed(self._epoch_files()), self.path / self.best_name)
+        for path in known if wanted is None else dict.fromkeys((wanted, *known)):
             if path.exists():
                 try:
                     state = read_checkpoint(path)
                 except CheckpointError as error:
                     refusals.append(str(error))
+                    continue
+                if state.get("altered_by"):
+                    refusals.append(f"{path} holds weights that {state['altered_by']} altered after training")
                     continue
                 self._latest_digest = file_digest(path) if path.name == LATEST else None
                 return path, state, refusals
@@ -134,6 +142,9 @@ class RunFolder:
                 + "\nRestore one from a copy, or choose another save_loc to start afresh"
             )  # fmt: skip
         return None
+
+    def _epoch_files(self) -> list[Path]:
+        return sorted((p for p in self.path.glob("checkpoint_epoch_*.pt") if _EPOCH_FILE(p.name)), key=_epoch)
 
 
 def _let_go() -> None:

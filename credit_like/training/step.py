@@ -104,10 +104,24 @@ def step_optimizer(
     if scaler is None:
         optimizer.step()
         return StepOutcome.STEPPED
-    before = scaler.get_scale()
-    scaler.step(optimizer)
+    return StepOutcome.STEPPED if _step_with(scaler, optimizer) else StepOutcome.SKIPPED_BY_SCALER
+
+
+def _step_with(scaler: GradScaler, optimizer: Optimizer) -> bool:
+    """Step and adapt the scale; whether the optimizer stepped, known from the one sync that the scaler needs anyway."""
+    if getattr(optimizer, "_step_supports_amp_scaling", False):  # a fused one is always called, and decides by itself
+        before = scaler.get_scale()
+        scaler.step(optimizer)
+        scaler.update()
+        return scaler.get_scale() >= before
+    called: list[bool] = []
+    hook = optimizer.register_step_post_hook(lambda *_: called.append(True))
+    try:
+        scaler.step(optimizer)
+    finally:
+        hook.remove()
     scaler.update()
-    return StepOutcome.SKIPPED_BY_SCALER if scaler.get_scale() < before else StepOutcome.STEPPED
+    return bool(called)
 
 
 def _parameters(optimizer: Optimizer) -> list[Tensor]:

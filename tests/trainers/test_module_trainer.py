@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from credit_like.config import ConfigError
-from credit_like.training import EarlyStopping, LRMonitor, ModelCheckpoint
+from credit_like.training import CheckpointError, EarlyStopping, LRMonitor, ModelCheckpoint
+from credit_like.training.checkpoint import sidecar_of
 from trainers.module import ModuleTrainer, TrainerConfig
 
 
@@ -127,6 +128,36 @@ def test_weights_only_from_a_checkpoint_outside_fit(tmp_path: Path) -> None:
     assert trainer(tmp_path).validate(model, Data())["val_loss"] < 5
 
 
+def test_predict_step_is_told_the_batch_s_index(tmp_path: Path) -> None:
+    class Indexed(Regression):
+        def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
+            return torch.tensor(batch_idx)
+
+    assert trainer(tmp_path).predict(Indexed(), Data()) == [0, 1, 2, 3, 4]
+    assert trainer(tmp_path).predict_on(Indexed(), Data().loader) == [0, 1, 2, 3, 4]
+
+
+def test_a_resume_is_from_the_file_that_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trainer(tmp_path, 4, callbacks=[ModelCheckpoint(save_top_k=4)]).fit(Regression(), Data())
+    second = tmp_path / "checkpoints" / "checkpoint_epoch_0001.pt"
+    elsewhere = tmp_path / "elsewhere" / "mine.pt"
+    elsewhere.parent.mkdir()
+    for source, target in ((second, elsewhere), (sidecar_of(second), sidecar_of(elsewhere))):
+        target.write_bytes(source.read_bytes())
+    for path in (second, elsewhere):
+        face = trainer(tmp_path, 4)
+        face.fit(Regression(), Data(), ckpt_path=path)
+        assert f"resuming from {path.name}: 2 epoch(s) done" in capsys.readouterr().err
+        assert face.global_step == 20
+    second.write_bytes(b"damaged")
+    trainer(tmp_path, 5).fit(Regression(), Data(), ckpt_path=second)
+    said = capsys.readouterr().err
+    assert f"not resumed from: {second} is damaged" in said
+    assert "resuming from checkpoint.pt: 4 epoch(s) done" in said
+    with pytest.raises(CheckpointError, match=r"no checkpoint at .*nowhere\.pt"):
+        trainer(tmp_path, 5).fit(Regression(), Data(), ckpt_path=tmp_path / "checkpoints" / "nowhere.pt")
+
+
 def test_the_centre_is_calibrated_before_every_test(tmp_path: Path) -> None:
     class OneClass(Regression):
         def calibrate_svdd_center(self, loader: Any, device: torch.device) -> None:
@@ -192,3 +223,25 @@ def test_what_cannot_be_is_said(tmp_path: Path) -> None:
     both = [EarlyStopping("val_loss"), ModelCheckpoint("val_bias", "max")]
     with pytest.raises(ConfigError, match="one metric that decides what is best"):
         trainer(tmp_path / "c", callbacks=both).fit(Regression(), Data())
+
+
+def test_settings_and_their_defaults() -> None:
+    assert TrainerConfig().model_dump() == {
+        "max_epochs": 300, "precision": "16-mixed", "gradient_clip_val": 1.0, "log_every_n_steps": 50,
+        "accelerator": "auto", "devices": "auto", "default_root_dir": "",
+    }  # fmt: skip
+
+
+def test_public_attributes_before_and_after(tmp_path: Path) -> None:
+    callbacks = [LRMonitor()]
+    face = trainer(tmp_path, 2, callbacks)
+    before = {"max_epochs": 2, "current_epoch": 0, "global_step": 0, "callback_metrics": {}, "should_stop": False}
+    nothing = {"datamodule": None, "checkpoint_callback": None, "early_stopping_callback": None, "loggers": []}
+    expected: dict[str, Any] = {**before, **nothing, "default_root_dir": str(tmp_path), "callbacks": callbacks}
+    assert {name: getattr(face, name) for name in expected} == expected
+    data = Data()
+    face.fit(Regression(), data)
+    assert face.datamodule is data
+    assert (face.current_epoch, face.global_step) == (1, 10)
+    assert {"train_loss", "val_loss", "val_bias"} <= face.callback_metrics.keys()
+    assert face.engine.autocast_dtype is None  # 16-mixed on a CPU

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from credit_like.training import EarlyStopping, MetricsJSONL, ModelCheckpoint, read_metrics_jsonl
 from credit_like.training.hooks import Hook, LambdaHook
 from trainers.step import StepTrainer
 
@@ -111,3 +112,45 @@ def test_without_a_loss_there_is_no_backward_pass(tmp_path: Path) -> None:
     )
     assert trainer.fit()["train_x"] == 1.0
     assert torch.equal(net.weight, before)  # type: ignore[arg-type]
+
+
+def test_shipped_callbacks_work_among_the_hooks(tmp_path: Path) -> None:
+    """Those that configure the engine, and those that are loggers."""
+    net, data = regression(2)
+    losses = iter([3.0, 1.0, 2.0, 2.0, 2.0])
+    hooks = [EarlyStopping(patience=2), ModelCheckpoint(filename="mine"), MetricsJSONL(tmp_path / "metrics.jsonl")]
+    value = {"loss": 0.0}
+
+    class Next(Hook):
+        def before_valid(self, trainer: StepTrainer) -> None:
+            value["loss"] = next(losses)
+
+    def evaluate(batch: Any, trainer: StepTrainer) -> dict[str, float]:
+        return value
+
+    row = StepTrainer(
+        net, mse, data, data, evaluate, epochs=5, hooks=[*hooks, Next()], config=conf(tmp_path / "run")
+    ).fit()
+    assert row["epoch"] == 1
+    assert [row["valid_loss"] for row in read_metrics_jsonl(tmp_path / "metrics.jsonl")] == [3.0, 1.0, 2.0, 2.0]
+    assert hooks[1].best_model_path == str(tmp_path / "run" / "mine.pt")  # type: ignore[attr-defined]
+
+
+def test_what_hooks_and_steps_can_read(tmp_path: Path) -> None:
+    net, data = regression(2)
+    seen: dict[str, Any] = {}
+
+    class Watch(Hook):
+        def after_loss(self, trainer: StepTrainer) -> None:
+            names = "model opt train_dl valid_dl dl batch result loss loss_t training step_state state is_main"
+            seen.update({name: getattr(trainer, name) for name in (*names.split(), "is_distributed")})
+
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    trainer = StepTrainer(net, mse, data, optim=optimizer, epochs=1, hooks=[Watch()], config=conf(tmp_path))
+    trainer.fit()
+    same = {"model": net, "opt": optimizer, "train_dl": data, "valid_dl": None, "dl": data, "state": trainer.state}
+    assert all(seen[name] is value for name, value in same.items())
+    assert (seen["training"], seen["is_main"], seen["is_distributed"]) == (True, True, False)
+    assert set(seen["result"]) == {"loss", "rmse", "prediction"}
+    assert seen["loss"] == seen["loss_t"].item()
+    assert seen["step_state"].optimizer_step == 2

@@ -14,6 +14,7 @@ from torch import nn
 from credit_like.config import ConfigError, UserError
 from credit_like.training import (
     BaseTrainer,
+    CheckpointError,
     EarlyStopping,
     LRMonitor,
     MetricAccumulator,
@@ -232,6 +233,14 @@ def test_tau_norm_rewrites_the_best_checkpoint_once(tmp_path: Path, ema: bool) -
         assert torch.allclose(new["fc_layers.1.weight"].norm(dim=1), torch.ones(2))
     run(tmp_path / "tau", [TauNormCallback(1.0)], use_ema=ema, load_weights=True)
     assert read_checkpoint(tmp_path / "tau" / "best_checkpoint.pt")["tau_norm"] == 1.0
+
+
+def test_no_run_is_resumed_from_normalised_weights(tmp_path: Path) -> None:
+    run(tmp_path, [TauNormCallback(1.0)])
+    for name in ("checkpoint.pt", "backup_checkpoint.pt"):
+        (tmp_path / name).unlink()
+    with pytest.raises(CheckpointError, match=r"best_checkpoint\.pt holds weights that TauNormCallback altered"):
+        run(tmp_path, [TauNormCallback(1.0)], epochs=9, load_weights=True)
 
 
 def test_tau_norm_needs_a_classifier(tmp_path: Path) -> None:

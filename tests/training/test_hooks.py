@@ -100,13 +100,17 @@ def test_a_main_process_hook_is_silent_on_other_ranks() -> None:
         Dispatcher([Main()], rank=0)("on_fit_start", net, net)
 
 
-def test_the_table_lists_every_point_once_at_least(tmp_path: Path) -> None:
+def test_the_table_lists_every_point_once_at_least(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     class Mine(Hook):
         ord = 3
 
         def after_step(self, trainer: BaseTrainer) -> None: ...
 
-    table = fitted(tmp_path, [Mine()]).describe_hooks().splitlines()
+    trainer = fitted(tmp_path, [Mine()])
+    capsys.readouterr()
+    told = trainer.describe_hooks()
+    assert capsys.readouterr().out == told + "\n"
+    table = told.splitlines()
     assert table[0] == "| Lifecycle Point | Hook | Order |"
     assert "| after_step | Mine | 3 |" in table
     assert "| on_fit_start / before_fit | (none) | |" in table
@@ -136,6 +140,35 @@ def test_state_of_two_hooks_of_one_class_comes_back_to_each() -> None:
     Dispatcher(fresh).load_state_dict(Dispatcher(saved).state_dict())
     assert [hook.get("me") for hook in fresh] == [2, 1]
     assert fresh[0].get("other", "default") == "default"
+
+
+@pytest.mark.parametrize("event", ["before_fit", "after_fit"])
+def test_an_exception_in_the_first_or_last_event_ends_the_run_like_any_other(event: str, tmp_path: Path) -> None:
+    heard: list[str] = []
+
+    def fail(trainer: BaseTrainer) -> None:
+        raise ValueError("mine")
+
+    hooks = [LambdaHook(on_exception=lambda t, m, e: heard.append(repr(e))), LambdaHook(**{event: fail})]
+    with pytest.raises(ValueError, match="mine"):
+        fitted(tmp_path, hooks)
+    assert heard == ["ValueError('mine')"]
+    assert (tmp_path / "exception_checkpoint.pt").exists()
+
+
+def test_a_state_that_cannot_be_kept_does_not_hide_the_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Confused(Hook):
+        def after_backward(self, trainer: BaseTrainer) -> None:
+            raise ValueError("the first error")
+
+        def state_dict(self) -> dict[str, Any]:
+            raise KeyError("the second one")
+
+    with pytest.raises(ValueError, match="the first error"):
+        fitted(tmp_path, [Confused()])
+    assert "the state at the failure could not be kept: 'the second one'" in capsys.readouterr().err
 
 
 def test_a_stop_and_a_failure_are_told_apart(tmp_path: Path) -> None:

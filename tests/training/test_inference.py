@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from credit_like.training import Callback, CheckpointError, read_checkpoint
+from credit_like.training import Callback, CheckpointError, ModelCheckpoint, read_checkpoint
 from credit_like.training.rng import rng_state
 from tests.training.toys import Net, Samples, Scripted, ToyTrainer, fit_scripted, frozen
 
@@ -178,6 +178,37 @@ def test_an_exception_restores_weights_mode_and_autocast(method: str, tmp_path: 
     assert frozen(trainer.model.state_dict()) == raw
     assert trainer.model.training
     assert not torch.is_autocast_enabled("cpu")
+
+
+def test_the_best_one_is_found_under_the_name_that_a_callback_gave_it(tmp_path: Path) -> None:
+    conf = {"save_loc": str(tmp_path), "trainer": {"epochs": 2}}
+    trainer = ToyTrainer(Net(), 0, conf, callbacks=[ModelCheckpoint(filename="mine")])
+    optimizer = torch.optim.SGD(trainer.model.parameters(), 0.1)
+    row = trainer.fit({}, data(), data(8, seed=1), optimizer, nn.MSELoss(), nn.MSELoss())
+    assert trainer.test(data(8, seed=1), ckpt_path="best")["test_loss"] == row["valid_loss"]
+
+
+def test_a_callback_may_test_in_the_middle_of_an_epoch(tmp_path: Path) -> None:
+    """What the epoch has recorded, its counters and its batch stay; the checkpoints are the same."""
+
+    class Testing(Callback):
+        results: tuple[Any, ...] = ()
+
+        def on_train_batch_end(self, trainer: Any, model: nn.Module, outputs: Any, batch: Any, batch_idx: int) -> None:
+            self.results += (trainer.test(data(4, seed=5)),)
+            assert trainer.batch is batch
+            assert trainer.training
+
+    ends = []
+    for callbacks in ([], [Testing()]):
+        torch.manual_seed(0)
+        conf = {"save_loc": str(tmp_path / str(len(callbacks))), "trainer": {"use_ema": True, "grad_accum_every": 2}}
+        trainer = ToyTrainer(Net(), 0, conf, callbacks=callbacks)
+        optimizer = torch.optim.SGD(trainer.model.parameters(), 0.1)
+        trainer.fit({}, data(), data(8), optimizer, nn.MSELoss(), nn.MSELoss())
+        ends.append((frozen(trainer.model.state_dict()), trainer.history.rows, trainer.step_state))
+    assert ends[0] == ends[1]
+    assert len({result["test_loss"] for result in callbacks[0].results}) == 2  # a step was made after the second batch
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:

@@ -72,6 +72,31 @@ def test_after_a_resume_no_point_is_doubled_or_lost(how: str, tmp_path: Path) ->
         assert points(tmp_path / "resumed", writer) == points(tmp_path / "undisturbed", writer)
 
 
+def test_a_value_that_is_recorded_rarely_is_logged_on_after_a_resume(tmp_path: Path) -> None:
+    """At each logged step loggers are told the latest value of each name, also of one from before the checkpoint."""
+
+    class Rarely(ToyTrainer):
+        def _passed(self, phase: str, epoch: int) -> None:
+            if phase == "train" and len(self._weights) == 0:
+                self.record("temperature", 7.0)
+            super()._passed(phase, epoch)
+
+    def fit(folder: Path, stop_at: tuple[str, int, int] | None) -> None:
+        setup = Setup(epochs=1)
+        trainer = Rarely(setup.trainer(folder).model, 0, setup.trainer(folder, use_tensorboard=True).conf)
+        trainer.moment = lambda *moment: send(signal.SIGTERM) if moment == stop_at else None
+        optimizer = setup.build_optimizer(trainer.model)
+        trainer.fit({}, setup.train_loader(), batches_of(), optimizer, nn.MSELoss(), nn.MSELoss())
+
+    fit(tmp_path / "undisturbed", None)
+    with pytest.raises(Stopped):
+        fit(tmp_path / "resumed", ("train", 0, 3))
+    fit(tmp_path / "resumed", None)
+    expected = points(tmp_path / "undisturbed", "batches")
+    assert len(expected["temperature/train"]) == 3
+    assert points(tmp_path / "resumed", "batches") == expected
+
+
 def test_batch_values_are_on_disk_at_once(tmp_path: Path) -> None:
     """A killed process flushes nothing; the resumed one goes on behind its checkpoint."""
     logger = TensorBoardLogger(tmp_path / "tensorboard")

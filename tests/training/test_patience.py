@@ -93,3 +93,8 @@ def test_without_validation_the_training_loss_decides_and_nothing_stops_early(tm
     assert trainer.training_metric == "train_loss"
     assert epochs_of(trainer) == [0, 1, 2, 3]
     assert set(trainer.result) == {"epoch", "train_loss", "lr"}
+
+
+def test_a_run_that_begins_late_has_not_stopped_early(tmp_path: Path) -> None:
+    trainer = fit_scripted(tmp_path, [1.0], epochs=7, start_epoch=4, stopping_patience=3)
+    assert epochs_of(trainer) == [4, 5, 6]

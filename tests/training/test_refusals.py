@@ -43,7 +43,10 @@ def test_an_empty_loader_is_an_error(which: int, phase: str, tmp_path: Path) -> 
         trainer.fit({}, *loaders, torch.optim.SGD(trainer.model.parameters(), 0.01))
 
 
-@pytest.mark.parametrize("left", ["checkpoint.pt", "backup_checkpoint.pt", "best_checkpoint.pt", "training_log.csv"])
+@pytest.mark.parametrize(
+    "left",
+    ["checkpoint.pt", "backup_checkpoint.pt", "best_checkpoint.pt", "checkpoint_epoch_0003.pt", "training_log.csv"],
+)
 def test_a_folder_that_holds_a_run_is_refused_and_left_alone(left: str, tmp_path: Path) -> None:
     (tmp_path / left).write_text("precious")
     with pytest.raises(

@@ -135,6 +135,67 @@ def test_stopped_before_the_first_batch(tmp_path: Path) -> None:
     assert outcome(tmp_path) == undisturbed(setup)
 
 
+def test_a_validation_loader_with_a_generator_of_its_own(tmp_path: Path) -> None:
+    """Its order is a function of (seed, epoch) too, and not of the epochs that this process has seen."""
+
+    def fit(folder: Path, moment: Any) -> None:
+        setup = Setup(patience=9)
+        trainer = setup.trainer(folder)
+        trainer.moment = moment
+        own = torch.Generator().manual_seed(4)
+        valid = DataLoader(Samples(12, 2), 5, shuffle=True, generator=own)
+        optimizer = setup.build_optimizer(trainer.model)
+        trainer.fit({}, setup.train_loader(), valid, optimizer, nn.MSELoss(), nn.MSELoss())
+
+    fit(tmp_path / "undisturbed", None)
+    with pytest.raises(Accident):
+        fit(tmp_path / "resumed", at("train", 1, 2, accident))
+    fit(tmp_path / "resumed", None)
+    assert outcome(tmp_path / "resumed") == outcome(tmp_path / "undisturbed")
+
+
+def test_an_epoch_without_a_step_after_a_resume(tmp_path: Path) -> None:
+    """While a replay buffer fills, say: the log's learning rate must not depend on what this process has done."""
+
+    class Idle(ToyTrainer):
+        def optimize(self, loss: Any, weight: float | None = None) -> Any:
+            return super().optimize(loss, weight) if self._epoch == 1 else None
+
+    def fit(folder: Path, **settings: Any) -> None:
+        setup = Setup(epochs=3, scheduler="lambda")
+        trainer = Idle(setup.trainer(folder).model, 0, setup.trainer(folder, **settings).conf)
+        optimizer = setup.build_optimizer(trainer.model)
+        trainer.fit({}, setup.train_loader(), batches_of(), optimizer, nn.MSELoss(), nn.MSELoss())
+
+    fit(tmp_path / "undisturbed")
+    for _ in range(3):
+        fit(tmp_path / "resumed", num_epoch=1)
+    assert outcome(tmp_path / "resumed") == outcome(tmp_path / "undisturbed")
+    rates = [line.rsplit(",", 1)[1] for line in (tmp_path / "resumed" / "training_log.csv").read_text().splitlines()]
+    assert rates[1] == rates[2] == "0.01"  # lambda: the first of two warm-up epochs
+
+
+def test_stopped_again_before_the_first_batch_of_a_resume(tmp_path: Path) -> None:
+    """A loader that was put back has not begun yet either: what it says then is not where the run stands."""
+
+    class StopAtOnce(Callback):
+        def on_fit_start(self, trainer: Any, model: nn.Module) -> None:
+            send(signal.SIGTERM)
+
+    setup = Setup(loader="cursor")
+    with pytest.raises(Stopped):
+        setup.fit(tmp_path, at("train", 1, 4, FATES["sigterm"][0]))
+    before = frozen(read_checkpoint(tmp_path / "checkpoint.pt")["position"])
+    trainer = ToyTrainer(setup.trainer(tmp_path).model, 0, setup.trainer(tmp_path).conf, callbacks=[StopAtOnce()])
+    valid = DataLoader(Samples(12, 2, noise=True), 4, shuffle=True)
+    optimizer = setup.build_optimizer(trainer.model)
+    with pytest.raises(Stopped):
+        trainer.fit({}, setup.train_loader(), valid, optimizer, nn.MSELoss(), nn.MSELoss())
+    assert frozen(read_checkpoint(tmp_path / "checkpoint.pt")["position"]) == before
+    setup.fit(tmp_path)
+    assert outcome(tmp_path) == undisturbed(setup)
+
+
 def test_a_loader_with_a_position_is_asked_and_not_wound_through(tmp_path: Path) -> None:
     setup = Setup(loader="cursor")
     with pytest.raises(Stopped):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections import UserDict
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -156,6 +159,29 @@ def test_all_checkpoints_damaged_is_an_error_and_not_a_fresh_start(tmp_path: Pat
         path.write_bytes(b"rubbish")
     with pytest.raises(CheckpointError, match=r"no checkpoint of this run can be resumed from:\n.*checkpoint\.pt"):
         setup.fit(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [MappingProxyType, UserDict])
+def test_a_configuration_of_any_mapping_can_be_resumed(
+    kind: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fit(epochs: int) -> None:
+        trainer = kind({"epochs": epochs, "load_weights": True})
+        conf = kind({"save_loc": tmp_path, 7: "seven", "trainer": trainer, "list": (kind({"a": 1}),)})
+        toy = ToyTrainer(Setup().trainer(tmp_path).model, 0, conf)
+        optimizer = torch.optim.SGD(toy.model.parameters(), 0.1)
+        toy.fit(conf, batches_of(), batches_of(), optimizer, nn.MSELoss(), nn.MSELoss())
+
+    fit(1)
+    saved = json.loads(read_checkpoint(tmp_path / "checkpoint.pt")["config"])
+    assert saved == {
+        "save_loc": str(tmp_path),
+        "7": "seven",
+        "trainer": {"epochs": 1, "load_weights": True},
+        "list": [{"a": 1}],
+    }
+    fit(2)
+    assert "changed since the checkpoint: trainer.epochs 1 -> 2" in capsys.readouterr().err
 
 
 def test_nothing_to_resume_from_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

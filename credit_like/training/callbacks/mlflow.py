@@ -90,6 +90,8 @@ class MLflowCallback(Callback):
         self.run_id = state["run_id"]
 
     def _terminate(self, status: str) -> None:
+        if not self.run_id:
+            return  # another callback failed before this one began
         self._send()
         self._client.set_terminated(self.run_id, status)
 

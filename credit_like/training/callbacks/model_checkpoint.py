@@ -37,12 +37,13 @@ class ModelCheckpoint(Callback):
             raise ValueError(f"ModelCheckpoint: save_top_k >= 0 and a bare filename; got {save_top_k}, {filename!r}")
         self.monitor, self.mode, self.save_top_k = monitor, mode, save_top_k
         self.filename, self.dirpath = filename.removesuffix(".pt"), dirpath
-        self._best_path: Path | None = None
+        self._trainer: BaseTrainer | None = None
 
     @property
     def best_model_path(self) -> str:
         """The best checkpoint's path; "" before there is one."""
-        return str(self._best_path) if self._best_path is not None and self._best_path.exists() else ""
+        path = None if self._trainer is None else self._trainer.save_loc / self._trainer.best_name
+        return str(path) if path is not None and path.exists() else ""
 
     def configure(self, trainer: BaseTrainer) -> None:
         trainer.watch_metric(self.monitor, self.mode, type(self).__name__)
@@ -51,4 +52,4 @@ class ModelCheckpoint(Callback):
         trainer.best_name = f"{self.filename}.pt"
         if self.dirpath:
             trainer.save_loc = Path(self.dirpath)
-        self._best_path = trainer.save_loc / trainer.best_name
+        self._trainer = trainer

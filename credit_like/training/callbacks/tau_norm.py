@@ -32,6 +32,7 @@ def apply_tau_norm(weight: Tensor, tau: float) -> Tensor:
 class TauNormCallback(Callback):
     """At the end of fit, tau-normalise the last layer of the best checkpoint and save it again, digest and all.
 
+    That file is for testing and prediction from then on: no run is resumed from it.
     The last layer is the ``fc_layers.N.weight`` with the highest N; averaged weights are normalised likewise. Raises
     KeyError when the model has no such layer.
     """
@@ -47,7 +48,7 @@ class TauNormCallback(Callback):
         parts: list[dict[str, Any]] = [state["model"], *([state["ema"]["shadow"]] if state["ema"] else [])]
         for weights in parts:
             apply_tau_norm(weights[last_layer(weights)], self.tau)
-        state["tau_norm"] = self.tau
+        state["tau_norm"], state["altered_by"] = self.tau, type(self).__name__
         write_checkpoint(path, state)
 
 
