@@ -76,7 +76,8 @@ def _capture(facts: CaptureFacts, survey: Survey, ranks: Sequence[int], bitrate:
     if facts.vehicle:
         yield from _entry("vehicle", facts.vehicle)
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in survey.kinds.most_common())
-    yield from _entry("kinds", f"{kinds}; {survey.shortest} to {survey.longest} payload bytes")
+    length = f"{survey.shortest} to {survey.longest}" if survey.shortest < survey.longest else survey.longest
+    yield from _entry("kinds", f"{kinds}; {length} payload bytes")
     for bus in sorted(survey.bits, key=ranks.__getitem__):
         own = [key for of, key in survey.ids if of == bus]
         yield from _entry(
@@ -102,7 +103,9 @@ def _entry(label: str, text: str) -> Iterator[str]:
 
 
 def _clock(survey: Survey) -> str:
-    gap = f"; longest silence {survey.gap * 1000:,.1f} ms at {survey.gap_start - survey.start:,.1f} s"
+    gap = ""
+    if survey.gap > 0:
+        gap = f"; longest silence {survey.gap * 1000:,.1f} ms at {survey.gap_start - survey.start:,.1f} s"
     if survey.start < _EPOCH:
         return f"from {survey.start:,.3f} s to {survey.stop:,.3f} s{gap}"
     begin, end = (f"{datetime.fromtimestamp(t, UTC):%Y-%m-%d %H:%M:%S}" for t in (survey.start, survey.stop))
@@ -113,7 +116,11 @@ def _id_counts(keys: Sequence[int]) -> str:
     from credit_like.can.survey import is_extended
 
     long = sum(map(is_extended, keys))
-    counts = [f"{count} ids of {bits} bits" for bits, count in ((11, len(keys) - long), (29, long)) if count]
+    counts = [
+        f"{count} {'id' if count == 1 else 'ids'} of {bits} bits"
+        for bits, count in ((11, len(keys) - long), (29, long))
+        if count
+    ]
     return ", ".join(counts) or "no id"
 
 

@@ -90,6 +90,17 @@ class TestInspect:
             "",
         ]
 
+    def test_a_log_of_one_frame(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        log = tmp_path / "one.log"
+        log.write_text("(1678840552.415482) can0 285#0000000000000D94\n")
+        lines = output(capsys, "inspect", log)
+        assert lines[2:6] == [
+            "frames    1 in 0.0 s",
+            "clock     2023-03-15 00:35:52 to 00:35:52 UTC",
+            "kinds     1 data; 8 payload bytes",
+            "bus 0     load 0.0% at 500 kbit/s; 1 id of 11 bits",
+        ]
+
     def test_a_log_without_a_clock_or_of_another_format(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

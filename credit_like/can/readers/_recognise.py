@@ -5,6 +5,7 @@ from __future__ import annotations
 from credit_like.can.errors import UnknownFormatError
 from credit_like.can.metadata import Declared
 from credit_like.can.readers._base import READERS, Head, Reader
+from credit_like.can.readers._foreign import foreign
 from credit_like.can.readers._lines import cut_lines
 
 HEAD_BYTES, HEAD_LINES = 64 << 10, 50
@@ -17,8 +18,12 @@ def recognise(label: str, head: bytes, declared: Declared | None) -> tuple[type[
     """The reader that most of the first lines of ``head`` fit, and the reason in words.
 
     A reader that specialises another one is preferred where both fit as well. Raises UnknownFormatError, with the first
-    line and the formats there are, when no reader fits half of the lines.
+    line and the formats there are, when no reader fits half of the lines; with what the file is where that is known (a
+    tar archive, text in UTF-16).
     """
+    known_as = foreign(head)
+    if known_as is not None:
+        raise UnknownFormatError(label, *known_as)
     lines = [block.line(row) for block in cut_lines([head]) for row in range(len(block))]
     if not lines:
         raise UnknownFormatError(label, "is empty", "give a log with frames")
@@ -30,11 +35,11 @@ def recognise(label: str, head: bytes, declared: Declared | None) -> tuple[type[
             found.append((share, reader, reason))
     if not found:
         kind = "binary content" if b"\0" in head else f"its first line is {excerpt(lines[0])}"
-        known = "; ".join(f"{reader.name} ({reader.shape})" for reader in READERS.values())
+        known = "".join(f"\n  {reader.name:<19} {reader.shape}" for _, reader in sorted(READERS.items()))
         raise UnknownFormatError(
             label,
             f"no log of a known format ({kind})",
-            f"known are {known}. Where only the first lines are damaged, name the format",
+            f"where only the first lines are damaged, name the format. Known are{known}",
         )
     _, reader, reason = max(found, key=lambda item: item[0])  # the first of the best
     return reader, reason

@@ -32,7 +32,7 @@ COMMENT = 101
 EVENT = 102
 
 REASONS = {
-    BAD_TIME: "the time is not a plain number of seconds",
+    BAD_TIME: "the time is not a plain number of seconds, from 0 to 1e11 (the year 5138)",
     BAD_INTERFACE: "the interface is not a name of at most 15 letters and digits, not a number up to 255, or one more "
     "than 256",
     BAD_ID: "the arbitration id is not a hexadecimal number of the expected number of digits",

@@ -154,6 +154,10 @@ def texts_in(path: Path) -> list[LogText]:
                 return [LogText(path, _allowance=allowance)]
             members = [member for member in zipfile.ZipFile(file).infolist() if not member.is_dir()]
     except FileNotFoundError as error:
+        if path.is_symlink():
+            raise LogError(
+                f"{path}: is a link to {path.readlink()}, which is not there; mend the link or remove it"
+            ) from error
         raise LogError(f"{path}: no such file; check the path") from error
     except _DAMAGED as error:
         raise LogError(f"{path}: the zip is damaged or cut short ({error}); fetch it again") from error

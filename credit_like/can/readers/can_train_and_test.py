@@ -18,7 +18,7 @@ class CanTrainAndTestReader(TextReader):
     title = "can-train-and-test CSV"
     shape = "timestamp,arbitration_id,data_field,attack"
     header = b"timestamp,arbitration_id,data_field,attack"
-    pattern = re.compile(rb"\d[\d.eE+-]*,[0-9A-Fa-f]{1,8},([0-9A-Fa-f]{2}){0,8},[01]\s*")
+    pattern = re.compile(rb"-?\d[\d.eE+-]*,[0-9A-Fa-f]{1,8},([0-9A-Fa-f]{2}){0,8},[01]\s*")
     label_tokens = ("0", "1")
     example = (
         b"timestamp,arbitration_id,data_field,attack\n"

@@ -39,7 +39,7 @@ from credit_like.can.readers._socketcan import (
     skip_interface,
 )
 
-FRAME = rb"\(\d[\d.eE+-]*\) \S+ +[0-9A-Fa-f]{3,8}##?[0-9A-FRa-f]*"
+FRAME = rb"\(-?\d[\d.eE+-]*\) \S+ +[0-9A-Fa-f]{3,8}##?[0-9A-FRa-f]*"
 
 
 class CandumpReader(TextReader):

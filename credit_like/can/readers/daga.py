@@ -46,7 +46,7 @@ class DagaReader(TextReader):
     title = "DAGA CSV"
     shape = "timestamp,CAN_ID,DLC,PAYLOAD_HEX,PAYLOAD_BIN,ANOMALY"
     header = b"timestamp,can_id,dlc,payload_hex,payload_bin,anomaly"
-    pattern = re.compile(rb"\d[\d.eE+-]*,[0-9A-Fa-f]{1,8},\d{1,2},[0-9A-Fa-f]{0,16},[01]{0,64},\w+\s*")
+    pattern = re.compile(rb"-?\d[\d.eE+-]*,[0-9A-Fa-f]{1,8},\d{1,2},[0-9A-Fa-f]{0,16},[01]{0,64},\w+\s*")
     label_tokens = ("True", "False", "TRUE", "FALSE")
     example = (
         b"timestamp,CAN_ID,DLC,PAYLOAD_HEX,PAYLOAD_BIN,ANOMALY\n"

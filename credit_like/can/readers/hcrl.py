@@ -43,7 +43,7 @@ class HcrlCsvReader(TextReader):
     name = "hcrl_csv"
     title = "HCRL CSV"
     shape = "seconds,id,dlc,byte,...,byte,R|T"
-    pattern = re.compile(rb"\d[\d.eE+-]*,[0-9A-Fa-f]{1,8},\d(,[0-9A-Fa-f]{2})*,\w\s*")
+    pattern = re.compile(rb"-?\d[\d.eE+-]*,[0-9A-Fa-f]{1,8},\d(,[0-9A-Fa-f]{2})*,\w\s*")
     label_tokens = ("R", "T")
     example = (
         b"1666123414.590352,0315,7,69,00,00,00,00,90,00,R\n"
