@@ -10,9 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import sysconfig
-import tempfile
-import venv
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +19,7 @@ import torch
 from torch import nn
 
 from benchmarks._mlp import MAX_NORM, Batches, bare_loop, make_batches, make_model, make_optimizer, now
+from benchmarks._throw_away import ThrowAway
 
 WANTED = ("lightning==2.6.*", "accelerate")
 
@@ -32,20 +30,16 @@ class Peers:
     def __init__(self) -> None:
         self.why_not = ""
         self.versions: dict[str, str] = {}
+        self._place = ThrowAway(*WANTED)
         self._child: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Peers:
-        self._folder = tempfile.TemporaryDirectory(prefix="peers-")
-        python = Path(self._folder.name) / "bin" / "python"
+        self._place.__enter__()
         try:
-            venv.create(self._folder.name, with_pip=True)
-            # What is installed here, torch above all, is lent to it and not downloaded again.
-            site = Path(self._folder.name) / Path(sysconfig.get_path("purelib")).relative_to(sys.prefix)
-            (site / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
-            install = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", *WANTED]
-            subprocess.run(install, check=True, capture_output=True, text=True, timeout=300)
+            if self._place.why_not:
+                raise ValueError(self._place.why_not)
             self._child = subprocess.Popen(
-                [str(python), "-m", "benchmarks._peers"],
+                [str(self._place.python), "-m", "benchmarks._peers"],
                 cwd=Path(__file__).parents[1],
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
                 stdin=subprocess.PIPE,
@@ -54,9 +48,8 @@ class Peers:
                 text=True,
             )
             self.versions = self._answer()
-        except (OSError, subprocess.SubprocessError, ValueError) as error:
-            said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
-            self.why_not = f"Lightning and Accelerate could not be had: {said[-1] if said else type(error).__name__}"
+        except (OSError, ValueError) as error:
+            self.why_not = f"Lightning and Accelerate could not be had: {error}"
         return self
 
     def __exit__(
@@ -66,7 +59,7 @@ class Peers:
             assert self._child.stdin is not None
             self._child.stdin.close()
             self._child.wait(timeout=60)
-        self._folder.cleanup()
+        self._place.__exit__(kind, error, trace)
 
     def round(self) -> dict[str, float] | None:
         if self.why_not or self._child is None:
