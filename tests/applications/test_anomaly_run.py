@@ -46,6 +46,15 @@ def test_the_averaged_weights_are_what_is_deployed(anomaly: Path) -> None:
         assert torch.equal(model.state_dict()[name], tensor), name
 
 
+def test_its_card_does_not_claim_that_it_learnt_from_attacks(anomaly: Path) -> None:
+    """The training part of the logs holds attacks, but none of them was shown to it."""
+    card = (anomaly / "model_card.md").read_text()
+    trained = json.loads((anomaly / "certificate.json").read_text())["counts"][TRAIN]
+    assert trained["attack"] > 0
+    assert f"- Trained on {trained['benign']:,} benign windows and on no attack." in card
+    assert "attacks seen" not in card
+
+
 @pytest.mark.parametrize("verb", ["evaluate", "predict"])
 def test_a_head_of_other_weights_is_refused(
     verb: str, anomaly: Path, logs: Path, tmp_path: Path, capsys: Output
