@@ -96,3 +96,11 @@ def fit_loaders(
         rollout_scheduler=rollout,
         trial=trial,
     )
+
+
+def fit_head_anew(trainer: BaseTrainer, data: Data, batch_size: int) -> None:
+    """Where the trainer has a head beside its weights (``fit_head``), fit it to those that it holds now, on the windows
+    that training fits it on."""
+    if hasattr(trainer, "fit_head"):
+        rows, device = learning_windows(data, benign_only=True), str(trainer.device)
+        trainer.fit_head(*(PackedLoader(data.store, part, batch_size, device=device) for part in rows))

@@ -6,11 +6,14 @@ Its parts follow Mitchell et al., "Model Cards for Model Reporting", FAT* 2019, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from applications._fusion import EXPERTS, is_fusion
 from applications._licence import Licence
-from applications._run import BEST, REPORT, WEIGHTS, Run
-from credit_like.graphs.plan import TRAIN
+from applications._registry import learns_from_benign
+from applications._run import BEST, CARD, REPORT, WEIGHTS, Run, read_json
+from credit_like.graphs.plan import FUSION, TRAIN
 
 _FIGURES = {
     "auroc": "AUROC",
@@ -51,12 +54,33 @@ def model_card(
         f"Split certificate: digest `{certificate['digest']}`, policy {certificate['policy']} "
         f"({certificate['reason']}).",
         _files(certificate["files"]),
+        *_other_runs(run),
         "## Figures",
         *_figures(metrics),
         "## Limits",
         "\n".join(f"- {limit}" for limit in _limits(run, metrics)),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _other_runs(run: Run) -> list[str]:
+    """The runs that this one needs to score anything, or has learnt from."""
+    if is_fusion(run.trainer):
+        experts = read_json(run.folder / EXPERTS)["experts"]
+        rows = [
+            (name, facts["trainer"], Path(facts["folder"]).name, f"`{facts['checkpoint_sha256']}`")
+            for name, facts in experts.items()
+        ]
+        return [
+            "## Experts",
+            f"It mixes the scores of two detectors and needs them to score anything; its weights are a policy, learnt "
+            f"from these two and of no use with others. Each has a `{CARD}` of its own.",
+            _table(("Expert", "Trainer", "Run", f"SHA-256 of its {BEST}"), rows),
+        ]
+    teacher, curriculum = (getattr(run.job.trainer, name, None) for name in ("teacher", "curriculum"))
+    lessons = [f"imitated `{teacher.name}`"] if teacher else []
+    lessons += [f"took from `{curriculum.name}` which normal windows are hard"] if curriculum else []
+    return [f"It learnt from another run too: {', '.join(lessons)}."] if lessons else []
 
 
 def _vehicles(certificate: Mapping[str, Any]) -> str:
@@ -123,11 +147,9 @@ def _value(figures: Mapping[str, Any], name: str) -> tuple[str, str]:
 
 def _limits(run: Run, metrics: Mapping[str, Any]) -> list[str]:
     certificate, overall = run.certificate, metrics["overall"]
-    trained = certificate["counts"][TRAIN]
-    families = ", ".join(sorted(trained["families"])) or "none"
     limits = [
-        f"Trained on {trained['benign']:,} benign and {trained['attack']:,} attack windows; attacks seen: {families}. "
-        "Other attacks, other vehicles and other driving may look benign to it, or benign traffic like an attack.",
+        f"{_trained_on(run)} Other attacks, other vehicles and other driving may look benign to it, or benign traffic "
+        "like an attack.",
         "Attacks of which no frame is in a window (a silenced id, between its messages) can be seen by absence only.",
         *certificate["notes"],
     ]
@@ -146,6 +168,24 @@ def _limits(run: Run, metrics: Mapping[str, Any]) -> list[str]:
     if len(certificate["groups"]) < 2:
         limits.append("All captures share one drive: the figures say nothing of another day, driver or road.")
     return limits
+
+
+def _trained_on(run: Run) -> str:
+    trained = run.certificate["counts"][TRAIN]
+    if learns_from_benign(run.trainer):
+        return f"Trained on {trained['benign']:,} benign windows and on no attack."
+    families = ", ".join(sorted(trained["families"])) or "none"
+    if is_fusion(run.trainer):
+        learnt = run.certificate["counts"][FUSION]
+        families = ", ".join(sorted({*trained["families"], *learnt["families"]})) or "none"
+        return (
+            f"The policy was trained on {learnt['benign']:,} benign and {learnt['attack']:,} attack windows, which no "
+            f"expert was trained on; its experts on {trained['benign']:,} benign and {trained['attack']:,} attack "
+            f"windows at most. Attacks seen: {families}."
+        )
+    return (
+        f"Trained on {trained['benign']:,} benign and {trained['attack']:,} attack windows; attacks seen: {families}."
+    )
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -24,7 +24,8 @@ class JobTrainer(BaseTrainer):
 
     Its ``predict_step(batch)`` returns the score of each window, float[B], higher for a more suspicious one. Where it
     has a ``predict_nodes_step(batch)``, that returns the score of each id of each window, float[N]; without one, the
-    figures of frames are undefined.
+    figures of frames are undefined. Where it has a ``fit_head(benign, calibration)``, that fits what it needs besides
+    its weights to those that it holds, from loaders of benign windows.
     """
 
     ModelSettings: ClassVar[type[Settings]]

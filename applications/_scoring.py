@@ -117,14 +117,18 @@ def node_scores(
     return torch.cat(parts).float().numpy() if parts else np.zeros(0, np.float32)
 
 
-def raw_scores(trainer: BaseTrainer, loader: Any) -> NDArray[np.float64] | None:
+def raw_scores(
+    trainer: BaseTrainer, loader: Any, fit_anew: Callable[[], None] = lambda: None
+) -> NDArray[np.float64] | None:
     """The scores by the weights that the optimizer left, float64[n]; None where they are the run's best ones anyway.
 
-    ``trainer`` is a restored one. It keeps the raw weights afterwards.
+    ``trainer`` is a restored one, and ``fit_anew`` fits what it has beside its weights to those that it holds. It keeps
+    the raw weights afterwards.
     """
     path = trainer.save_loc / BEST
     if load_weights(path, trainer.model, trainer.device, "raw")["validated"] != "ema":
         return None
+    fit_anew()
     parts = trainer.predict_on(loader)
     return torch.cat(parts).double().numpy() if parts else np.zeros(0)
 

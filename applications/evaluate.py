@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from applications._cli import parser, run
 from applications._data import Data, load_data, require_valid
+from applications._fit import fit_head_anew
 from applications._fusion import is_fusion, judge_fusion
 from applications._licence import stated_licences
 from applications._model_card import model_card
@@ -113,7 +114,8 @@ def evaluate_run(
         detector, score, rate, raw, scores_of_experts, fusion = judge_fusion(run, data)
     else:
         detector = restored_trainer(run)
-        raw = raw_scores(detector, PackedLoader(data.store, rows, batch_size=size, device=str(detector.device)))
+        loader = PackedLoader(data.store, rows, batch_size=size, device=str(detector.device))
+        raw = raw_scores(detector, loader, lambda: fit_head_anew(detector, data, size))
         score, rate = window_scores(detector, data.store, rows, size)  # its weights stay
         by_id = node_scores(detector, data.store, rows, size)
     frame = scores_frame(data.store, rows, score, data.captures)

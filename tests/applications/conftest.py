@@ -54,6 +54,16 @@ def finished(job: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def anomaly(logs: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a judged anomaly detector that averages its weights; only to be read."""
+    folder = tmp_path_factory.mktemp("runs") / "anomaly"
+    sizes = [setting for setting in SMALL if not setting.startswith(("model.fc", "model.id_dim"))]
+    given = [f"data.path={logs}", f"data.store={store}", *sizes, "trainer.use_ema=true", "trainer.ema_decay=0.9"]
+    assert main(["train", "dgi_ocgin", *given, f"save_loc={folder}"]) == 0
+    return folder
+
+
 @pytest.fixture
 def run_folder(finished: Path, tmp_path: Path) -> Path:
     """A copy of the finished run that a test may damage."""

@@ -19,6 +19,7 @@ from credit_like.evaluation import read_scores
 from credit_like.evaluation.fusion import COMPARED
 from credit_like.graphs import GraphStore, check_certificate
 from credit_like.training import read_checkpoint, write_checkpoint
+from credit_like.training.checkpoint import file_digest
 from tests.applications.conftest import SMALL
 
 Output = pytest.CaptureFixture[str]
@@ -119,6 +120,18 @@ def test_the_report_shows_the_table_and_the_alphas(fused: Path) -> None:
     for name in COMPARED:
         assert f">{name}<" in text
     assert "Windows by alpha" in text
+
+
+def test_the_card_names_the_experts_that_the_policy_needs(fused: Path, experts: dict[str, Path]) -> None:
+    card = (fused / "model_card.md").read_text()
+    for name, folder in experts.items():
+        assert f"| {name} | gat | {folder.name} | `{file_digest(folder / 'best_checkpoint.pt')}` |" in card
+    counts = json.loads((fused / "certificate.json").read_text())["counts"]
+    learnt, first = (
+        f"{counts[part]['benign']:,} benign and {counts[part]['attack']:,} attack" for part in ("fusion", "train")
+    )
+    assert f"- The policy was trained on {learnt} windows, which no expert was trained on" in card
+    assert f"its experts on {first} windows at most" in card
 
 
 def test_a_fusion_is_judged_again_with_the_same_figures(fused: Path, tmp_path: Path, capsys: Output) -> None:

@@ -16,6 +16,8 @@ def test_a_run_takes_a_teacher_and_a_curriculum(job: list[str], finished: Path, 
     run = tmp_path / "run"
     lessons = [f"trainer.teacher={finished}", f"trainer.curriculum={finished}", "trainer.tau_norm=0.5"]
     assert main(["train", *job, *lessons, f"save_loc={run}"]) == 0
+    said = f"It learnt from another run too: imitated `{finished.name}`, took from `{finished.name}` which normal"
+    assert said in (run / "model_card.md").read_text()
     plain, taught = (read_checkpoint(folder / "checkpoint.pt") for folder in (finished, run))
     name = "network.fc_layers.0.weight"
     assert (plain["model"][name] != taught["model"][name]).any()
