@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,9 +64,8 @@ def load_data(settings: DataSettings) -> Data:
     Raises UserError for logs that cannot be used; the message names file and line.
     """
     if not settings.path.exists():
-        raise UserError(
-            f"data.path {settings.path} is not there; name your logs: `credit-like train gat data.path=FOLDER`"
-        )
+        seen_from = "" if settings.path.is_absolute() else f" (seen from {Path.cwd()})"
+        raise UserError(f"data.path {settings.path} is not there{seen_from}; name your logs, data.path=FOLDER")
     dataset = read_dataset(settings.path, **settings.model_dump(include=set(ReadSettings.model_fields)))
     print_notes(dataset.notes)
     captures = settle_labels(dataset.captures, settings.split)
