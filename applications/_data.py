@@ -73,9 +73,8 @@ def read_and_plan(
 ) -> tuple[tuple[Capture, ...], tuple[tuple[str, str], ...], SplitPlan]:
     """The captures, the duplicates among the logs, and the plan of the splits. Raises UserError as ``load_data``."""
     if not settings.path.exists():
-        raise UserError(
-            f"data.path {settings.path} is not there; name your logs: `credit-like train gat data.path=FOLDER`"
-        )
+        seen_from = "" if settings.path.is_absolute() else f" (seen from {Path.cwd()})"
+        raise UserError(f"data.path {settings.path} is not there{seen_from}; name your logs, data.path=FOLDER")
     dataset = read_dataset(settings.path, **settings.model_dump(include=set(ReadSettings.model_fields)))
     print_notes(dataset.notes)
     captures = settle_labels(dataset.captures, settings.split)

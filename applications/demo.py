@@ -104,6 +104,8 @@ def _make_own(folder: Path) -> None:
     """An empty folder with the demo's mark; what an earlier demo left there goes. Raises UserError for another's."""
     if folder.is_dir() and (folder / DEMO_MARK).is_file():
         shutil.rmtree(folder)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"{folder} holds something else than an earlier demo; name another folder with --out")
     require_free(folder)
     write_text(folder / DEMO_MARK, "Made by `credit-like demo`; the next demo replaces this folder.\n")
 

@@ -55,11 +55,13 @@ def predict_log(
     """Score ``log`` with the run in ``folder``, write the table to ``output`` and return it.
 
     Labels, where the log has them, are not read. Frames of an incomplete last window are not scored. Raises
-    ConfigError for an output that is neither .csv nor .parquet, UserError when the run has no threshold yet, when
-    the log cannot be read, or when it is shorter than one window.
+    ConfigError for an output that is neither .csv nor .parquet, UserError when its folder is missing, when the run has
+    no threshold yet, when the log cannot be read, or when it is shorter than one window.
     """
     if output.suffix not in (".csv", ".parquet"):
         raise ConfigError(f"--output must end in .csv or .parquet; got {output}")
+    if not output.parent.is_dir():  # known before minutes of scoring
+        raise UserError(f"--output {output} cannot be written: there is no folder {output.parent}; make it first")
     run = open_run(folder, trainer)
     rule = AlarmRule.of(read_metrics(run.folder))
     dataset = read_dataset(log, **(reading or ReadSettings()).model_dump())

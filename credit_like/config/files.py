@@ -26,8 +26,9 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _flush(path.parent)
     except OSError as error:
+        reason = error.strerror or str(error).partition(" (os error")[0]  # polars has the reason in its text alone
         raise UserError(
-            f"{path} cannot be written: {error.strerror or error}. "
+            f"{path} cannot be written: {reason}. "
             "Check that its folder exists, that it may be written to and that the disk has space left."
         ) from error
     finally:

@@ -97,7 +97,10 @@ def read_checkpoint(path: Path, map_location: torch.device | str = "cpu") -> dic
         raise CheckpointError(f"no checkpoint at {path}")
     known = read_sidecar(sidecar_of(path))
     if not known:
-        raise CheckpointError(f"{path}: its digest file {sidecar_of(path).name} is missing or unreadable; not loaded")
+        raise CheckpointError(
+            f"{path}: its digest file {sidecar_of(path).name} is missing or unreadable, so it cannot be told from a "
+            "damaged or a foreign one; not loaded. Restore both from a copy"
+        )
     digest = file_digest(path)
     if digest not in known:
         raise CheckpointError(

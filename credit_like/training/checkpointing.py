@@ -173,5 +173,14 @@ def load_state(model: nn.Module, weights: Mapping[str, Any], source: object) -> 
     try:
         unwrapped(model).load_state_dict(dict(weights))
     except RuntimeError as error:
-        reasons = [line.strip() for line in str(error).splitlines()[1:4]]
-        raise CheckpointError(f"{source} is of another model: {' '.join(reasons)}") from error
+        reasons = [_shortened(line.strip()) for line in str(error).splitlines()[1:4]]
+        raise CheckpointError(
+            f"{source} is of another model: {' '.join(reasons)} Take the checkpoint that this configuration trained"
+        ) from error
+
+
+def _shortened(line: str, most: int = 3) -> str:
+    """A line of torch's complaint with the first names of its list, which can be a hundred."""
+    first, *names = line.rstrip(". ").split(", ")
+    left = len(names) + 1 - most
+    return f"{', '.join([first, *names[: most - 1]])} and {left} more." if left > 0 and first.endswith('"') else line

@@ -90,7 +90,20 @@ def test_a_checkpoint_of_something_else_is_not_loaded(run_folder: Path, capsys: 
     config.write_text(config.read_text().replace("width: 8", "width: 16"))
     write_checkpoint(best, state)
     assert main(["evaluate", str(run_folder)]) == 1
-    assert f"{best} is of another model" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"{best} is of another model: size mismatch for " in error
+    assert error.endswith("Take the checkpoint that this configuration trained\n")
+
+
+def test_a_checkpoint_of_another_detector_is_named_without_all_its_weights(run_folder: Path, capsys: Output) -> None:
+    best = run_folder / "best_checkpoint.pt"
+    state = read_checkpoint(best)
+    model = {name: x for name, x in state["model"].items() if name.startswith(("vocabulary.", "scaler."))}
+    write_checkpoint(best, {**state, "model": model})
+    assert main(["evaluate", str(run_folder)]) == 1
+    missing = [f'"{name}"' for name in state["model"] if name not in model]
+    listed = f"{', '.join(missing[:3])} and {len(missing) - 3} more."
+    assert f"of another model: Missing key(s) in state_dict: {listed} Take the" in capsys.readouterr().err
 
 
 def test_a_run_without_a_finished_epoch_cannot_be_judged(run_folder: Path, capsys: Output) -> None:
