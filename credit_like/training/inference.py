@@ -15,6 +15,7 @@ from credit_like.training.ensemble import dropout_active, mean_outputs
 from credit_like.training.precision import autocast
 from credit_like.training.rng import rng_kept
 from credit_like.training.run_folder import BEST
+from credit_like.training.wrapping import evaluate_alone
 
 if TYPE_CHECKING:
     from credit_like.training.base_trainer import BaseTrainer
@@ -59,6 +60,7 @@ def _deployed(trainer: BaseTrainer, ckpt_path: str | Path | None) -> Iterator[No
     if ckpt_path is not None:
         path = trainer.save_loc / BEST if ckpt_path == "best" else Path(ckpt_path)
         load_weights(path, trainer.model, trainer.device)
+    evaluate_alone(trainer.model)
     was_training, opened = trainer.model.training, len(trainer._open_batches)
     trainer.model.eval()
     try:

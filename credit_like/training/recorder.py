@@ -47,6 +47,11 @@ class Recorder:
         self._read()
         return {name: total / weight if weight else math.nan for name, (total, weight) in self._sums.items()}
 
+    def weights(self) -> dict[str, float]:
+        """The total weight behind every mean."""
+        self._read()
+        return {name: weight for name, (_, weight) in self._sums.items()}
+
     def reset(self) -> None:
         self.latest, self._sums, self._unread = {}, {}, []
 
