@@ -74,7 +74,7 @@ def main(argv: list[str]) -> int | None:
         def objective(trial: optuna.Trial, values: Mapping[str, Any], begun: bool) -> float:
             given = [*overrides, *overrides_of(values), f"save_loc={str(folder)!r}"]
             tried, _ = load_job(source, given, options.trainer)
-            own = trial_folder(folder, trial)
+            own = trial_folder(folder, trial.number)
             own.mkdir(parents=True, exist_ok=True)
             write_text(own / "config.yml", dump_config(tried))
             return value_of(learn(tried, trial, begun))

@@ -16,10 +16,12 @@ from credit_like.training.callbacks import (
 )
 from credit_like.training.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from credit_like.training.checkpointing import load_weights
+from credit_like.training.distribution import OtherProcessError
 from credit_like.training.ema import EMATracker
 from credit_like.training.hooks import Hook, LambdaHook, MainProcessHook
 from credit_like.training.loggers import Logger, TensorBoardLogger
 from credit_like.training.metric_accumulator import MetricAccumulator
+from credit_like.training.partition import PartitionedBatchSampler
 from credit_like.training.recorder import NonFiniteLossError
 from credit_like.training.rng import seed_everything
 from credit_like.training.schedulers import SchedulerSettings, build_scheduler
@@ -43,6 +45,8 @@ __all__ = [
     "MetricsJSONL",
     "ModelCheckpoint",
     "NonFiniteLossError",
+    "OtherProcessError",
+    "PartitionedBatchSampler",
     "SchedulerSettings",
     "StepOutcome",
     "StepState",

@@ -25,8 +25,9 @@ from credit_like.training.batches import require_repeatable
 from credit_like.training.ensemble import dropout_active, mean_and_spread
 from credit_like.training.failures import explained
 from credit_like.training.guards import engine_steps_only
-from credit_like.training.history import History, Patience, Row, phase_results, saved_columns
+from credit_like.training.history import History, Patience, Row, saved_columns
 from credit_like.training.loggers import Logger
+from credit_like.training.partition import require_share
 from credit_like.training.position import Position
 from credit_like.training.precision import gradient_scaler
 from credit_like.training.preflight import preflight
@@ -38,7 +39,7 @@ from credit_like.training.settings import TrainerSettings
 from credit_like.training.stopping import Stopped, StopRequest
 from credit_like.training.trial import Trial, asks_to_stop, trial_folder
 from credit_like.training.trial import pruned as trial_pruned
-from credit_like.training.wrapping import unwrapped
+from credit_like.training.wrapping import share_buffers, unwrapped
 
 
 class BaseTrainer(BatchLoop):
@@ -158,6 +159,7 @@ class BaseTrainer(BatchLoop):
         )
         pruned = False
         with ExitStack() as cleanup:
+            cleanup.enter_context(self.processes.failing_together())
             self._open_run(cleanup, trial)
             if self.preflight:
                 preflight(self, train_loader)
@@ -173,7 +175,7 @@ class BaseTrainer(BatchLoop):
                     self._step_epoch_scheduler(row)
                     self._log_epoch(row, improved, time.monotonic() - started)
                     self._save_checkpoint(epoch, self.optimizer, self.scheduler, self.scaler)
-                    pruned = asks_to_stop(trial, row[self.training_metric], epoch)
+                    pruned = self._asks_to_stop(trial, row, epoch)
                     if pruned or self._should_stop(epoch):
                         break
                 self._hooks("on_fit_end", self, self.model)
@@ -230,6 +232,8 @@ class BaseTrainer(BatchLoop):
         metrics: Any,
     ) -> None:
         require_repeatable(train_loader, "train_loader")
+        if self.processes.size > 1:
+            require_share(train_loader, "train_loader", self.rank, self.processes.size)
         if not self.skip_validation:
             if valid_loader is None:
                 raise TypeError("fit needs a valid_loader; without one set trainer.skip_validation: true")
@@ -248,11 +252,12 @@ class BaseTrainer(BatchLoop):
     def _open_run(self, cleanup: ExitStack, trial: Trial | bool) -> None:
         """Lock the folder, resume or refuse, open the loggers; ``cleanup`` undoes it all, whatever happens."""
         self.history.path = self.save_loc / LOG
-        if not isinstance(trial, bool):
-            self.save_loc = trial_folder(run_folder_path(self.conf), trial)
-            self.history.path = self.save_loc.parent / f"training_log_{trial.number}.csv"
+        number = self.processes.main_does(lambda: None if isinstance(trial, bool) else trial.number)
+        if number is not None:
+            self.save_loc = trial_folder(run_folder_path(self.conf), number)
+            self.history.path = self.save_loc.parent / f"training_log_{number}.csv"
         self._folder = RunFolder(self.save_loc, self.best_name)
-        self._folder.acquire()
+        self.processes.main_does(self._folder.acquire)
         cleanup.callback(self._folder.release)
         checkpointing.resume_or_start(self, self._folder)
         cleanup.callback(self._abandon_batches)
@@ -277,7 +282,7 @@ class BaseTrainer(BatchLoop):
     def _begin_epoch(self, epoch: int, rollout_scheduler: Callable[[int, int], float] | None) -> None:
         """Everything random in an epoch follows from (seed, epoch), before any iterator is made."""
         self._epoch, self._passes = epoch, 0
-        seed_everything(epoch_seed(self.seed, epoch))
+        seed_everything(epoch_seed(self.seed, epoch, self.rank))
         set_epoch(self.train_loader, self.seed, epoch)
         if rollout_scheduler is not None:
             self.rollout_probability = float(rollout_scheduler(epoch, self.epochs))
@@ -298,11 +303,13 @@ class BaseTrainer(BatchLoop):
             epoch, self.train_loader, self.optimizer, self.train_criterion, self.scaler, self.scheduler, self.metrics
         )
         self._close_batches()
+        if self.distributed:
+            self._meet_at_the_end()
         if self._group.count:
             self._close_group()
         self._require_finite()
         self._phase = "none"
-        return phase_results("train", self._recorder.means(), returned, self._weights, resumed=resumed)
+        return self._results("train", returned, resumed=resumed)
 
     def _run_validation(self, epoch: int) -> Row:
         """Validate on averaged weights where there are such; the training's random numbers do not move."""
@@ -310,6 +317,8 @@ class BaseTrainer(BatchLoop):
             return {}
         self._hooks("on_validation_start", self, self.model)
         set_epoch(self.valid_loader, self.seed, epoch)
+        if self.distributed:
+            share_buffers(self.model, *(self.ema.shadow_buffers(self.model) if self.ema is not None else ()))
         self.model.eval()
         with rng_kept(), torch.no_grad():
             with nullcontext() if self.ema is None else self.ema.averaged(self.model):
@@ -329,7 +338,7 @@ class BaseTrainer(BatchLoop):
                 self._enter_phase(phase)
                 returned = self.validate(epoch, loader, self.valid_criterion, self.metrics)
                 self._close_batches()
-                rows.append(phase_results(phase, self._recorder.means(), returned, self._weights, resumed=False))
+                rows.append(self._results(phase, returned))
         self._phase = "none"
         return mean_and_spread(rows)
 
@@ -346,46 +355,37 @@ class BaseTrainer(BatchLoop):
 
     def _log_epoch(self, row: Row, improved: bool, seconds: float) -> None:
         self.history.rows.append(row)
-        if self.rank:
-            return
-        self.history.write(lambda r: saved_columns(r, self.save_metric_vars, self.display_metrics))
+        self.processes.main_does(
+            lambda: self.history.write(lambda r: saved_columns(r, self.save_metric_vars, self.display_metrics))
+        )
         self.log_epoch({name: value for name, value in row.items() if name != "epoch"})
         say(epoch_line(row, self.epochs, improved, seconds, self.display_metrics))
 
     def _save_checkpoint(self, epoch: int, optimizer: Optimizer, scheduler: Any, scaler: GradScaler | None) -> None:
         """Write ``checkpoint.pt`` (it holds all of this epoch), the backup before it, and the best one's copy."""
-        if self.rank == 0:
-            self._folder.save(
-                checkpointing.snapshot(self, epoch),
-                best=self.save_best_weights and self.patience.best_epoch == epoch,
-                backup=self.save_backup_weights,
-                epoch_copy=epoch if self.save_every_epoch or self.save_top_k else None,
-            )
-            self._note_save()
-            checkpointing.prune(self, self._folder)
+        checkpointing.save(self, epoch)
 
     def _save_in_epoch(self, position: Position) -> None:
-        if self.rank == 0:
-            now = checkpointing.snapshot(self, self._epoch, position)
-            self._folder.save(now, best=False, backup=self.save_backup_weights)
+        checkpointing.save_in_epoch(self, position)
 
     def _keep_failure(self, error: BaseException) -> None:
         """Save under a name that is never resumed from, and raise in place of ``error`` what explains it better."""
-        try:
-            self._folder.save_aside(checkpointing.snapshot(self, self._epoch))
-        except Exception as second:  # noqa: BLE001 - whatever it is, it must not hide the first
-            say(f"the state at the failure could not be kept: {second}")
         where = f"epoch {self._epoch}, optimizer step {self.step_state.optimizer_step}"
         clearer = explained(error, self._weight, where)
+        checkpointing.keep_failure(self)
         if clearer is not None:
             raise clearer from error
+
+    def _asks_to_stop(self, trial: Trial | bool, row: Row, epoch: int) -> bool:
+        """Whether the trial is to be pruned: rank 0 asks and tells all."""
+        return self.processes.main_does(lambda: asks_to_stop(trial, row[self.training_metric], epoch))
 
     def _should_stop(self, epoch: int) -> bool:
         if not self.skip_validation and self.patience.exhausted(epoch):
             since = f"since epoch {self.patience.best_epoch + 1}" if self.patience.best_epoch >= 0 else "at all"
             say(f"stopping: no better {self.training_metric} {since}")
             return True
-        if self._stop.requested:
+        if self._stop.settle(self.processes.gathered(self._stop.reason)):
             raise self._stop.error()
         return self.stop_after_epoch
 

@@ -6,6 +6,7 @@ clipping, non-finite losses, the per-step schedule, EMA, counters, batch hooks a
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -23,8 +24,11 @@ from credit_like.config import UserError
 from credit_like.training.batches import length_of, samples_in, to_device
 from credit_like.training.device import checked_rank, choose_device
 from credit_like.training.dispatch import Dispatcher
+from credit_like.training.distribution import Place, SharedBatch, join
 from credit_like.training.ema import EMATracker
+from credit_like.training.history import Row, over_processes, phase_results, prefixed
 from credit_like.training.loggers import Logger, TensorBoardLogger
+from credit_like.training.partition import share_of
 from credit_like.training.position import Position
 from credit_like.training.precision import autocast, autocast_dtype
 from credit_like.training.preparation import prepared
@@ -33,8 +37,15 @@ from credit_like.training.recorder import FiniteWatch, NonFiniteLossError, Recor
 from credit_like.training.settings import SettingAttributes, TrainerSettings
 from credit_like.training.step import AccumulationGroup, StepOutcome, StepState, step_optimizer
 from credit_like.training.stopping import StopRequest
+from credit_like.training.wrapping import (
+    distributed_data_parallel,
+    replica_norm,
+    share_kept_gradients,
+    share_next_gradients,
+)
 
 H = TypeVar("H")
+_END = object()
 
 
 class BatchLoop(SettingAttributes, ABC):
@@ -60,18 +71,22 @@ class BatchLoop(SettingAttributes, ABC):
     ) -> None:
         super().__init__(settings)
         self.save_loc, self.rank = save_loc, checked_rank(rank)
-        self.distributed = False
+        self.distributed = settings.mode != "none"
         self.device = choose_device(settings.device)
+        self.processes = join(settings.mode, self.rank, self.device)
         self.model = prepared(model.to(self.device), settings)
+        if settings.mode == "ddp":
+            self.model = distributed_data_parallel(self.model, self.device)
         self.ema = EMATracker(self.model, settings.ema_decay) if settings.use_ema else None
         self.autocast_dtype = autocast_dtype(self.device, settings.amp, settings.precision)
-        self.step_state = StepState(grad_accum_steps=self.grad_accum_every)
+        self.step_state = StepState(grad_accum_steps=self.grad_accum_every, num_processes=self.processes.size)
         self._hooks = Dispatcher(callbacks, rank)
         self._loggers = [*loggers, *(c for c in callbacks if isinstance(c, Logger))] if rank == 0 else []
         if settings.use_tensorboard and rank == 0:
             self._loggers.append(TensorBoardLogger(save_loc / "tensorboard"))
         self._recorder, self._finite = Recorder(), FiniteWatch()
-        self._group = AccumulationGroup(self.grad_accum_every)
+        self._group = AccumulationGroup(self.grad_accum_every, self.processes.size)
+        self._shared = SharedBatch()  # what all processes know of the present batch
         self._phase, self._epoch = "none", 0
         self.batch: Any = None  # the present one
         self.predicting = 0  # index of the batch that predict_step is given
@@ -79,6 +94,7 @@ class BatchLoop(SettingAttributes, ABC):
         self._weights: list[float] = []  # of every batch of the phase so far
         self._outcome: StepOutcome | None = None  # of the present batch's last optimize
         self._open_batches: list[Any] = []
+        self._loader_is_a_share = False  # of the present phase, for one of several processes
         self._passes = 0  # over the training loader in this epoch
         self.resume_from: Path | None = None  # with load_weights: this checkpoint before any other
         self._resumed: Position | None = None  # where in the epoch to go on
@@ -107,7 +123,10 @@ class BatchLoop(SettingAttributes, ABC):
         """
         if self._phase != "train":
             raise RuntimeError(f"optimize was called during {self._phase!r}; it belongs in train_one_epoch")
-        scale = self._group.add(self._weight if weight is None else weight)
+        if self.distributed:
+            self._shared.optimized(by_samples=weight is None and self._outcome is None)
+        typical = self._shared.typical if self.distributed else 0.0
+        scale = self._group.add(self._weight if weight is None else weight, typical)
         self.loss_t = loss if scale == 1.0 else loss * scale
         if self.on_nonfinite == "raise" and self.scaler is None:
             self._finite.add(self.step_state.optimizer_step, loss)
@@ -116,11 +135,23 @@ class BatchLoop(SettingAttributes, ABC):
         self._hooks("on_after_backward", self, self.model)
         full = self._group.count >= self.grad_accum_every
         self._outcome = self._close_group() if full else StepOutcome.ACCUMULATED
+        if self.distributed:
+            share_next_gradients(self.model, self._group.count + 1 >= self.grad_accum_every)
         return self._outcome
 
     def record(self, name: str, value: Tensor | float, weight: float | None = None) -> None:
         """Take ``value`` into the phase's weighted mean of ``name``, without a sync; weight: the batch's samples."""
         self._recorder.add(name, value, self._weight if weight is None else weight)
+
+    def gathered(self, rows: Tensor) -> Tensor:
+        """``rows`` of all processes, one behind the other, for a metric of the whole set and not of a batch.
+
+        Where the phase's loader gives every process everything (or there is one process), ``rows`` itself. To be called
+        on every process, after the loop over ``batches``.
+        """
+        if self.processes.size == 1 or not self._loader_is_a_share:
+            return rows
+        return torch.cat([part.to(rows.device) for part in self.processes.gathered(rows.detach().cpu())])
 
     def log_batch(self, values: Mapping[str, float]) -> None:
         """Send values of this moment to the loggers, at the number of samples seen."""
@@ -170,6 +201,7 @@ class BatchLoop(SettingAttributes, ABC):
         training = phase == "train"
         limit = self.batches_per_epoch if training else self.valid_batches_per_epoch * (self._phase == "valid")
         total = length_of(loader, limit)
+        self._loader_is_a_share = share_of(loader) is not None
         first_pass = training and not self._passes
         self._passes += training
         resumed, self._resumed = (self._resumed, None) if first_pass else (None, self._resumed)
@@ -179,12 +211,12 @@ class BatchLoop(SettingAttributes, ABC):
                 if first_pass and not self._group.count:
                     # A loader that was just put back may not know its position before its first batch.
                     self._between_batches(index, loader, resumed if index == done else None)
-                try:
-                    raw = next(iterator)
-                except StopIteration:
+                batch = to_device(next(iterator, _END), self.device)
+                self._weight, self._outcome = 0.0 if batch is _END else float(self.batch_size(batch)), None
+                if training and self.distributed:
+                    self._meet(index, batch is _END)
+                if batch is _END:
                     break
-                batch = to_device(raw, self.device)
-                self._weight, self._outcome = float(self.batch_size(batch)), None
                 self.batch = batch
                 if training:
                     self._hooks("on_train_batch_start", self, self.model, batch, index)
@@ -204,13 +236,37 @@ class BatchLoop(SettingAttributes, ABC):
 
     def _between_batches(self, done: int, loader: Any, known: Position | None) -> None:
         """Save and stop here, where the subclass's code after ``optimize`` has run and no group is open."""
-        stop = self._stop.requested
-        if stop or self._checkpoint_is_due():
+        stop, save = self._shared.asked if self.distributed else (self._stop.requested, self._checkpoint_is_due())
+        if stop or save:
             self._require_finite()
             self._save_in_epoch(known or Position.of(done, loader))
             self._note_save()
         if stop:
             raise self._stop.error()
+
+    def _meet(self, index: int, ended: bool) -> None:
+        """Before a batch the processes tell each other its size, and whether to save or stop behind it."""
+        told = self.processes.exchange(
+            Place.BATCH, ended, self._weight, self._stop.reason, not ended and self._checkpoint_is_due()
+        )
+        if any(row[0] for row in told) and not all(row[0] for row in told):
+            counts = ", ".join(f"process {r} {'has no more' if row[0] else 'has'}" for r, row in enumerate(told))
+            raise UserError(
+                f"the training loaders differ in length: of batch {index + 1} of epoch {self._epoch}, {counts}. Give "
+                "each process as many batches as the others (PartitionedBatchSampler does), or set "
+                "trainer.batches_per_epoch to at most the shortest"
+            )
+        stop = self._stop.settle([int(row[2]) for row in told])
+        self._shared.take([row[1] for row in told], (stop, any(row[3] for row in told)))
+
+    def _meet_at_the_end(self) -> None:
+        """Behind an epoch's last batch, which is the same on all processes, as their weights must be."""
+        norms = [row[0] for row in self.processes.exchange(Place.EPOCH, replica_norm(self.model))]
+        if not all(math.isclose(norm, norms[0], rel_tol=1e-6) for norm in norms if math.isfinite(norm)):
+            raise UserError(
+                f"the weights of the processes have parted in epoch {self._epoch} (their norms are {norms}): forward "
+                "passes must go through self.model(...), one before each optimize, and nothing else may change a weight"
+            )
 
     def _require_finite(self) -> None:
         """Before validation and saving: no loss was non-finite, and no gradient made the weights so."""
@@ -239,6 +295,8 @@ class BatchLoop(SettingAttributes, ABC):
             return
         stepped = self._outcome is StepOutcome.STEPPED
         self.step_state.increment_batch(self._weight, True, False)  # the step was counted where it was made
+        if self.distributed:  # batches differ in size between processes
+            self.step_state.samples_seen += self._shared.weight - self._weight * self.step_state.num_processes
         self._hooks("on_train_batch_end", self, self.model, self._outcome, batch, index)
         if stepped and self.step_state.optimizer_step % self.log_every_n_steps == 0:
             read(self._finite, self._recorder)
@@ -247,6 +305,10 @@ class BatchLoop(SettingAttributes, ABC):
 
     def _close_group(self) -> StepOutcome:
         """The accumulation group is complete: step, and let scheduler, EMA and counters follow a step that was real."""
+        if self.distributed:
+            if self._group.count < self.grad_accum_every:
+                share_kept_gradients(self.model)
+            self._group.total = self._shared.group_total(self.processes, self._group.total)
         self._stepping, self._step_result = True, StepOutcome.SKIPPED_NONFINITE
         try:
             outcome = StepOutcome.STEPPED if self.do_opt_step() else self._step_result
@@ -289,6 +351,16 @@ class BatchLoop(SettingAttributes, ABC):
         self._recorder, self._weights = Recorder(), []
         if phase == "train":
             self.do_zero_grad()  # what an interrupted batch or the caller's own backward left is not this epoch's
+            self._shared = SharedBatch()
+            share_next_gradients(self.model, self.grad_accum_every == 1)
+
+    def _results(self, phase: str, returned: Mapping[str, Any] | None, resumed: bool = False) -> Row:
+        """One phase's results on all processes, each metric's mean weighted by what stands behind it on each."""
+        row = phase_results(phase, self._recorder.means(), returned, self._weights, resumed=resumed)
+        if not self.distributed:
+            return row
+        weights = dict.fromkeys(row, sum(self._weights) or 1.0) | prefixed(phase, self._recorder.weights())
+        return over_processes(*zip(*self.processes.gathered((row, weights)), strict=True))
 
     def _close_batches(self) -> None:
         """Close iterators that a ``break`` left open: autocast, the bar and the loader's workers go with them."""

@@ -24,15 +24,60 @@ from credit_like.training.wrapping import unwrapped
 
 if TYPE_CHECKING:
     from credit_like.training.base_trainer import BaseTrainer
+    from credit_like.training.distribution import Processes
 
 
-def snapshot(trainer: BaseTrainer, epoch: int, position: Position | None = None) -> dict[str, Any]:
+def save(trainer: BaseTrainer, epoch: int) -> None:
+    """At the end of ``epoch``: the latest checkpoint, the backup before it, copies of the best and of wanted epochs."""
+    state, folder = snapshot(trainer, epoch), trainer._folder
+
+    def write() -> None:
+        folder.save(
+            state,
+            best=trainer.save_best_weights and trainer.patience.best_epoch == epoch,
+            backup=trainer.save_backup_weights,
+            epoch_copy=epoch if trainer.save_every_epoch or trainer.save_top_k else None,
+        )
+        prune(trainer, folder)
+
+    trainer.processes.main_does(write)
+    trainer._note_save()
+
+
+def save_in_epoch(trainer: BaseTrainer, position: Position) -> None:
+    """The latest checkpoint, at a position in the present epoch, and the backup before it."""
+    state = snapshot(trainer, trainer._epoch, position)
+    trainer.processes.main_does(
+        lambda: trainer._folder.save(state, best=False, backup=trainer.save_backup_weights),
+    )
+
+
+def keep_failure(trainer: BaseTrainer) -> None:
+    """Save as it is now, under a name that is never resumed from; rank 0 alone, since the others may have gone."""
+    if trainer.rank:
+        return
+    try:
+        trainer._folder.save_aside(snapshot(trainer, trainer._epoch, alone=True))
+    except Exception as second:  # noqa: BLE001 - whatever it is, it must not hide the first
+        say(f"the state at the failure could not be kept: {second}")
+
+
+def snapshot(
+    trainer: BaseTrainer, epoch: int, position: Position | None = None, *, alone: bool = False
+) -> dict[str, Any]:
     """Everything that a resume needs, at the end of ``epoch`` or at a position in it: plain data and tensors.
 
-    ``model`` is always the raw weights; ``validated`` says whether the metrics belong to them or to ``ema``.
+    ``model`` is always the raw weights; ``validated`` says whether the metrics belong to them or to ``ema``. What each
+    process has of its own (random numbers, position, means so far, the state of callbacks and subclass) stands on the
+    top level for rank 0 and in ``other_processes`` for the rest. Every process calls this, and only rank 0 gets
+    anything; ``alone`` asks no other.
     """
     if trainer.ema is not None and trainer.ema.swapped:
         raise RuntimeError("a checkpoint inside `ema.averaged` would store averaged weights as raw ones")
+    own = _own_part(trainer, position)
+    everybody = [own] if alone else trainer.processes.gathered(own)
+    if trainer.rank:
+        return {}
     config = _as_json(trainer.conf)
     return {
         "epoch": epoch,
@@ -42,14 +87,12 @@ def snapshot(trainer: BaseTrainer, epoch: int, position: Position | None = None)
         "optimizer": trainer.optimizer.state_dict(),
         "scheduler": None if trainer.scheduler is None else trainer.scheduler.state_dict(),
         "scaler": None if trainer.scaler is None else trainer.scaler.state_dict(),
-        "callbacks": trainer._hooks.state_dict(),
-        "extra_state": trainer.extra_state(),
         "patience": trainer.patience.state_dict(),
         "rows": [dict(row) for row in trainer.history.rows],
         "step_state": trainer.step_state.state_dict(),
         "skipped_in_a_row": trainer._skipped_in_a_row,
-        "rng": {"epoch_start": trainer._epoch_rng, "now": rng_state() if position is None else position.rng},
-        "position": None if position is None else _partial_epoch(trainer, position),
+        **everybody[0],
+        "other_processes": everybody[1:],
         "config": config,
         "config_digest": hashlib.sha256(config.encode()).hexdigest(),
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__},
@@ -58,7 +101,9 @@ def snapshot(trainer: BaseTrainer, epoch: int, position: Position | None = None)
 
 def resume_or_start(trainer: BaseTrainer, folder: RunFolder) -> None:
     """With ``load_weights``, go on from the newest valid checkpoint; without, refuse a folder that holds a run."""
-    found = folder.newest_valid(trainer.resume_from) if trainer.load_weights else None
+    found = (
+        trainer.processes.main_does(lambda: folder.newest_valid(trainer.resume_from)) if trainer.load_weights else None
+    )
     if found is not None:
         path, state, refusals = found
         for refusal in refusals:
@@ -71,7 +116,7 @@ def resume_or_start(trainer: BaseTrainer, folder: RunFolder) -> None:
         say(f"resuming from {path.name}: {trainer.start_epoch} epoch(s){part} done")
     elif trainer.load_weights:
         say(f"nothing to resume from in {folder.path}: a fresh start")
-    elif folder.holds_a_run():
+    elif trainer.processes.main_does(folder.holds_a_run):
         raise UserError(
             f"{folder.path} holds a run already; resume it (trainer.load_weights: true) or name another save_loc"
         )
@@ -92,6 +137,7 @@ def prune(trainer: BaseTrainer, folder: RunFolder) -> None:
 
 def restore(trainer: BaseTrainer, state: Mapping[str, Any], path: Path) -> None:
     """Put ``trainer`` back to where ``state`` was taken. Raises CheckpointError when they do not belong together."""
+    own = _own_part_of(state, trainer.processes, path)
     trainer._load_model_state_dict(trainer.model, state["model"])
     parts = (("optimizer", trainer.optimizer), ("scheduler", trainer.scheduler), ("scaler", trainer.scaler))
     for name, part in (*parts, ("ema", trainer.ema)):
@@ -104,19 +150,20 @@ def restore(trainer: BaseTrainer, state: Mapping[str, Any], path: Path) -> None:
                 part.load_state_dict(saved)
             except (ValueError, KeyError, RuntimeError) as error:
                 raise CheckpointError(f"{path}: its {name} is of another setup: {error}") from error
-    trainer._hooks.load_state_dict(state["callbacks"])
-    trainer.load_extra_state(state["extra_state"])
+    trainer._hooks.load_state_dict(own["callbacks"])
+    trainer.load_extra_state(own["extra_state"])
     trainer.patience.load_state_dict(state["patience"])
     trainer.history.rows = [dict(row) for row in state["rows"]]
     for name, value in state["step_state"].items():
         setattr(trainer.step_state, name, value)
+    trainer.step_state.num_processes = trainer.processes.size
     trainer._skipped_in_a_row = int(state["skipped_in_a_row"])
     trainer._note_save()
-    partial = state["position"]
+    partial = own["position"]
     trainer.start_epoch = int(state["epoch"]) + (partial is None)
     if partial is not None:
-        trainer._resumed = Position(partial["batches"], state["rng"]["now"], partial["loader"])
-        trainer._partial_epoch, trainer._epoch_rng = partial, state["rng"]["epoch_start"]
+        trainer._resumed = Position(partial["batches"], own["rng"]["now"], partial["loader"])
+        trainer._partial_epoch, trainer._epoch_rng = partial, own["rng"]["epoch_start"]
 
 
 def _as_json(conf: Mapping[str, Any]) -> str:
@@ -137,6 +184,33 @@ def reenter_epoch(trainer: BaseTrainer) -> None:
     trainer._recorder.load_state_dict(partial["recorder"])
     trainer._weights = list(partial["weights"])
     trainer._stepped_this_epoch, trainer._last_lr = partial["stepped"], partial["last_lr"]
+
+
+def _own_part(trainer: BaseTrainer, position: Position | None) -> dict[str, Any]:
+    """What each process has of its own."""
+    return {
+        "callbacks": trainer._hooks.state_dict(),
+        "extra_state": trainer.extra_state(),
+        "rng": {"epoch_start": trainer._epoch_rng, "now": rng_state() if position is None else position.rng},
+        "position": None if position is None else _partial_epoch(trainer, position),
+    }
+
+
+def _own_part_of(state: Mapping[str, Any], processes: Processes, path: Path) -> Mapping[str, Any]:
+    """What a checkpoint holds for this process. Raises CheckpointError in mid-epoch for another number of them."""
+    before, others = int(state["step_state"]["num_processes"]), state.get("other_processes", [])
+    if before == processes.size:
+        return others[processes.rank - 1] if processes.rank else state
+    if state["position"] is not None:
+        raise CheckpointError(
+            f"{path} was taken in the middle of an epoch by {before} process(es), each with its own share of the data, "
+            f"and now there are {processes.size}: go on with {before}; from the end of an epoch on any number will do"
+        )
+    say(
+        f"{path.name} is of {before} process(es), now there are {processes.size}: weights, optimizer, averages and log "
+        "go on exactly, random numbers and rounding do not; callbacks and trainer take rank 0's state"
+    )
+    return state
 
 
 def _partial_epoch(trainer: BaseTrainer, position: Position) -> dict[str, Any]:

@@ -27,6 +27,11 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device("cuda", local_rank)
 
 
+def environment_rank() -> int:
+    """This process's rank as torchrun says it; 0 without torchrun."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def checked_rank(rank: int) -> int:
     """``rank``, compared with the environment's RANK when that is set. Raises ValueError when they differ."""
     stated = os.environ.get("RANK")

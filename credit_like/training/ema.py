@@ -124,6 +124,10 @@ class EMATracker:
         finally:
             self.swap(model)
 
+    def shadow_buffers(self, model: nn.Module) -> list[Tensor]:
+        """The shadows of what is no parameter: statistics that each of several processes has seen otherwise."""
+        return [self.shadow[n] for n, _owner, _key, value in _tracked(model) if not isinstance(value, nn.Parameter)]
+
     @property
     def swapped(self) -> bool:
         """Whether the averaged weights are in the model at this moment."""

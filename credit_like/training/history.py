@@ -101,7 +101,7 @@ def phase_results(
     sizes. Raises ValueError for a name that was both recorded and returned, and for a list that has not one value for
     each batch of the epoch (after a resume in mid-epoch only recorded values are exact).
     """
-    row = {_prefixed(phase, name): value for name, value in recorded.items()}
+    row = prefixed(phase, recorded)
     for name, value in (returned or {}).items():
         column = _prefixed(phase, name)
         if column in row:
@@ -119,12 +119,34 @@ def phase_results(
     return row
 
 
+def over_processes(rows: Sequence[Row], weights: Sequence[Mapping[str, float]]) -> Row:
+    """One row of several processes' rows: each column's mean, by what stands behind it on each process.
+
+    A column that all have alike stays as it is, whatever the rounding; one without weight anywhere is NaN.
+    """
+    together: Row = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        parts = [(row[name], weight[name]) for row, weight in zip(rows, weights, strict=True) if name in row]
+        parts = [(value, weight) for value, weight in parts if weight]
+        if len({value for value, _ in parts}) == 1:
+            together[name] = parts[0][0]
+        else:
+            total = sum(weight for _, weight in parts)
+            together[name] = sum(value * weight for value, weight in parts) / total if total else math.nan
+    return together
+
+
 def saved_columns(row: Row, wanted: bool | Sequence[str], display: Sequence[str]) -> Row:
     """What goes into the log: every column (True), those that contain one of the words, or loss and display metrics."""
     if wanted is True:
         return row
     words = ["loss", *(display if wanted is False else wanted)]
     return {name: v for name, v in row.items() if name in ("epoch", "lr") or any(word in name for word in words)}
+
+
+def prefixed(phase: str, row: Mapping[str, float]) -> Row:
+    """``row`` with the phase before each name that says none."""
+    return {_prefixed(phase, name): value for name, value in row.items()}
 
 
 def _prefixed(phase: str, name: str) -> str:

@@ -14,6 +14,7 @@ from credit_like.training.checkpointing import load_weights
 from credit_like.training.ensemble import dropout_active, mean_outputs
 from credit_like.training.precision import autocast
 from credit_like.training.rng import rng_kept
+from credit_like.training.wrapping import evaluate_alone
 
 if TYPE_CHECKING:
     from credit_like.training.base_trainer import BaseTrainer
@@ -58,6 +59,7 @@ def _deployed(trainer: BaseTrainer, ckpt_path: str | Path | None) -> Iterator[No
     if ckpt_path is not None:
         path = trainer.save_loc / trainer.best_name if ckpt_path == "best" else Path(ckpt_path)
         load_weights(path, trainer.model, trainer.device)
+    evaluate_alone(trainer.model)
     was_training = trainer.model.training
     present = {name: getattr(trainer, name) for name in _OF_A_PHASE}  # a callback may test in the middle of an epoch
     trainer._open_batches = []
@@ -73,7 +75,7 @@ def _deployed(trainer: BaseTrainer, ckpt_path: str | Path | None) -> Iterator[No
 
 
 #: What a trainer knows of the phase that it is in, and of its present batch.
-_OF_A_PHASE = ("_phase", "_recorder", "_weights", "_weight", "_outcome", "_open_batches", "batch")
+_OF_A_PHASE = ("_phase", "_recorder", "_weights", "_weight", "_outcome", "_open_batches", "_loader_is_a_share", "batch")
 
 
 def _several(loaders: Any) -> bool:

@@ -8,6 +8,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from credit_like.training.device import environment_rank
+
 
 def progress_bar(total: int | None, phase: str, epoch: int, epochs: int, done: int, *, enabled: bool) -> Any:
     """A bar over a phase's batches, ``done`` of them done. Silent off a terminal: ``epoch_line`` speaks there."""
@@ -37,6 +39,6 @@ def epoch_line(
 
 
 def say(message: str, *, enabled: bool = True) -> None:
-    """A line for the person at the terminal, above any bar."""
-    if enabled:
+    """A line for the person at the terminal, above any bar; once, however many processes train."""
+    if enabled and environment_rank() == 0:
         tqdm.write(message, file=sys.stderr)

@@ -48,6 +48,11 @@ class Recorder:
         read(self)
         return {name: total / weight if weight else math.nan for name, (total, weight) in self._sums.items()}
 
+    def weights(self) -> dict[str, float]:
+        """The total weight behind every mean."""
+        read(self)
+        return {name: weight for name, (_, weight) in self._sums.items()}
+
     def state_dict(self) -> dict[str, list[float]]:
         """``{name: [sum, weight, latest]}``; the latest value of a rarely recorded name is logged again and again."""
         read(self)

@@ -22,9 +22,10 @@ def seed_everything(seed: int) -> int:
     return seed
 
 
-def epoch_seed(seed: int, epoch: int) -> int:
-    """A seed that depends on (seed, epoch) only and differs in all bits between neighbours."""
-    return int.from_bytes(hashlib.sha256(f"{seed}:{epoch}".encode()).digest()[:4], "big")
+def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
+    """A seed that depends on (seed, epoch, rank) only and differs in all bits between neighbours."""
+    text = f"{seed}:{epoch}:{rank}" if rank else f"{seed}:{epoch}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
 
 def rng_state() -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from credit_like.config import Settings
 from credit_like.training.schedulers import SchedulerSettings
@@ -91,18 +91,11 @@ class TrainerSettings(Settings):
 
     # Where
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    mode: Literal["none", "ddp", "fsdp"] = Field("none", description="one process; ddp and fsdp are refused so far")
+    mode: Literal["none", "ddp", "fsdp"] = Field(
+        "none",
+        description="one process; or all that torchrun started, each with the model (ddp) or a shard (fsdp)",
+    )
     seed: int = Field(0, ge=0, lt=2**32)
-
-    @field_validator("mode")
-    @classmethod
-    def _one_process(cls, mode: str) -> str:
-        if mode != "none":
-            raise ValueError(
-                f"{mode} is not supported: one process on one device trains a run. Set mode: none; for a larger batch "
-                "than fits raise grad_accum_every, and give each GPU a run of its own"
-            )
-        return mode
 
 
 class SettingAttributes:

@@ -57,19 +57,23 @@ class AccumulationGroup:
     Accumulation equals one big batch when each loss (a mean over its samples) is weighted by its share of the
     samples. The total is not known until the group closes, so each loss is scaled by ``weight / reference`` with
     ``reference = first weight * n``, and the gradients once more by ``reference / total`` (1 for equal batches).
+
+    Several processes average their gradients: the reference is then the same on all (``typical``, their mean first
+    weight, times n), ``total`` is everybody's before the group closes, and the correction makes the mean a sum again.
     """
 
     size: int = 1
+    processes: int = 1
     count: int = 0
     total: float = 0.0
     reference: float = 0.0
 
-    def add(self, weight: float) -> float:
+    def add(self, weight: float, typical: float = 0.0) -> float:
         """Take a micro-batch in; returns what its loss is multiplied by."""
         if not weight > 0:
             raise ValueError(f"optimize: weight must be a positive number of samples; got {weight}")
         if self.count == 0:
-            self.reference = weight * self.size
+            self.reference = (typical or weight) * self.size
         self.count += 1
         self.total += weight
         return weight / self.reference
@@ -77,7 +81,7 @@ class AccumulationGroup:
     @property
     def correction(self) -> float:
         """What the summed gradients are multiplied by when the group closes."""
-        return self.reference / self.total
+        return self.reference * self.processes / self.total
 
     def close(self) -> None:
         self.count, self.total, self.reference = 0, 0.0, 0.0

@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+_TIME_LIMIT = -1  # no signal has this number
 EXIT_RESUMABLE = 75  # EX_TEMPFAIL of sysexits.h: "try again later"
 
 
@@ -28,16 +29,31 @@ class StopRequest:
         self._deadline = time.monotonic() + 60 * time_limit_minutes if time_limit_minutes else None
         self._time_limit = time_limit_minutes
         self._signal: signal.Signals | None = None
+        self._settled = 0
 
     @property
     def requested(self) -> bool:
-        return self._signal is not None or (self._deadline is not None and time.monotonic() >= self._deadline)
+        return self.reason != 0
+
+    @property
+    def reason(self) -> int:
+        """0 for none, a signal's number, or that of the time limit."""
+        if self._signal is not None:
+            return int(self._signal)
+        return _TIME_LIMIT if self._deadline is not None and time.monotonic() >= self._deadline else 0
+
+    def settle(self, reasons: Sequence[int]) -> bool:
+        """Whether to stop, decided alike by all that are told the ``reason`` of each; ``error`` says for which."""
+        self._settled = next((reason for reason in reasons if reason), 0)
+        return self._settled != 0
 
     def error(self) -> BaseException:
         """What the loop raises once its checkpoint is written."""
-        if self._signal is signal.SIGINT:
+        reason = self._settled or self.reason
+        if reason == signal.SIGINT:
             return KeyboardInterrupt()
-        why = f"signal {self._signal.name}" if self._signal else f"the time limit of {self._time_limit:g} minutes"
+        limit = f"the time limit of {self._time_limit:g} minutes"
+        why = limit if reason == _TIME_LIMIT else f"signal {signal.Signals(reason).name}"
         return Stopped(f"stopped by {why}; the checkpoint is written, resume to go on")
 
     @contextmanager

@@ -25,9 +25,9 @@ def asks_to_stop(trial: Trial | bool, value: float, epoch: int) -> bool:
     return bool(trial.should_prune())
 
 
-def trial_folder(save_loc: Path, trial: Trial) -> Path:
+def trial_folder(save_loc: Path, number: int) -> Path:
     """``trial_results/trial_<number>`` below ``save_loc``: each trial's checkpoints have a folder of their own."""
-    return save_loc / "trial_results" / f"trial_{trial.number}"
+    return save_loc / "trial_results" / f"trial_{number}"
 
 
 def pruned(epoch: int, metric: str, value: float) -> Exception:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from torch import nn
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 _WRAPPERS = ("DistributedDataParallel", "DataParallel", "OptimizedModule")
 
@@ -14,3 +17,56 @@ def unwrapped(model: nn.Module) -> nn.Module:
         if isinstance(inner, nn.Module) and type(model).__name__ in _WRAPPERS:
             return unwrapped(inner)
     return model
+
+
+def distributed_data_parallel(model: nn.Module, device: torch.device) -> nn.Module:
+    """``model`` with rank 0's weights on every process, and gradients that are averaged in the backward pass."""
+    if not any(p.requires_grad for p in model.parameters()):
+        return model  # nothing to average, which torch refuses to wrap
+    return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
+
+
+def share_next_gradients(model: nn.Module, wanted: bool) -> None:
+    """Whether the next forward and backward pass averages gradients over the processes, or keeps them for later."""
+    if isinstance(model, DistributedDataParallel):
+        model.require_backward_grad_sync = wanted  # what its ``no_sync`` sets, here for more than a ``with`` can span
+
+
+def share_kept_gradients(model: nn.Module) -> None:
+    """Average the gradients that backward passes have kept: those of a group that the epoch's end cut short."""
+    if not isinstance(model, DistributedDataParallel):
+        return
+    by_kind: dict[tuple[torch.device, torch.dtype], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            by_kind.setdefault((parameter.device, parameter.dtype), []).append(parameter)
+    for parameters in by_kind.values():
+        present = torch.tensor([float(p.grad is not None) for p in parameters]).to(parameters[0])
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        flat = torch.cat([present, *(gradient.flatten() for gradient in gradients)])
+        dist.all_reduce(flat)
+        somewhere, flat = flat[: len(parameters)].tolist(), flat[len(parameters) :] / dist.get_world_size()
+        shared = torch.split(flat, [p.numel() for p in parameters])
+        for parameter, found, gradient in zip(parameters, somewhere, shared, strict=True):
+            parameter.grad = gradient.view_as(parameter).clone() if found else None
+
+
+def replica_norm(model: nn.Module) -> float:
+    """The 2-norm of the weights that every process has a replica of; 0 where each has a shard."""
+    weights = [p.detach() for p in model.parameters() if p.is_floating_point() and p.numel()]
+    replicated = isinstance(model, DistributedDataParallel) and weights
+    return float(torch.nn.utils.get_total_norm(weights)) if replicated else 0.0
+
+
+@torch.no_grad()
+def share_buffers(model: nn.Module, *others: Tensor) -> None:
+    """Rank 0's buffers on every process, and ``others`` likewise: running statistics differ between processes."""
+    for tensor in (*unwrapped(model).buffers(), *others):
+        dist.broadcast(tensor, 0)
+    evaluate_alone(model)
+
+
+def evaluate_alone(model: nn.Module) -> None:
+    """Forward passes without gradients wait for no other process; the next training pass does again."""
+    if isinstance(model, DistributedDataParallel):
+        model.require_forward_param_sync = False

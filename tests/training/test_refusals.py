@@ -67,17 +67,6 @@ def test_a_wrong_value_is_refused_by_name(wrong: dict[str, Any], tmp_path: Path)
         Scripted(Net(), 0, {"save_loc": str(tmp_path), "trainer": wrong})
 
 
-@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
-def test_several_processes_are_refused_with_what_to_do(mode: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError) as refused:
-        Scripted(Net(), 0, {"save_loc": str(tmp_path), "trainer": {"mode": mode}})
-    assert str(refused.value) == (
-        f"1 problem in the configuration:\n  conf['trainer']: mode: {mode} is not supported: one process on one device "
-        "trains a run. Set mode: none; for a larger batch than fits raise grad_accum_every, and give each GPU a run of "
-        f"its own (received '{mode}')"
-    )
-
-
 def test_workers_that_outlive_an_epoch_are_warned_about(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     loader = torch.utils.data.DataLoader(Samples(8, 0), 4, num_workers=1, persistent_workers=True)
     require_repeatable(loader, "train_loader")
