@@ -111,7 +111,13 @@ class BatchLoop(SettingAttributes, ABC):
     # What a subclass calls -------------------------------------------------------------------------------------------
 
     def batches(self, loader: Any, phase: str = "train") -> Iterator[Any]:
-        """The loader's batches on the device, inside autocast, counted, with progress; as many as configured."""
+        """The loader's batches on the device, inside autocast, counted, with progress; as many as configured.
+
+        An epoch may pass over several loaders, or one several times. What a checkpoint in mid-epoch can tell is how far
+        the first pass came, so that once another has begun, saves and stops wait for the epoch's end.
+        """
+        if not self._open_batches:
+            self._autocast_outside = torch.is_autocast_enabled(self.device.type)
         iterator = self._batches(loader, phase)
         self._open_batches.append(iterator)
         return iterator
@@ -208,7 +214,7 @@ class BatchLoop(SettingAttributes, ABC):
         iterator, done = (iter(loader), 0) if resumed is None else (resumed.rewind(loader), resumed.batches)
         with progress_bar(total, phase, self._epoch, self.epochs, done, enabled=self.rank == 0) as bar:
             for index in range(done, limit or sys.maxsize):
-                if first_pass and not self._group.count:
+                if first_pass and self._passes == 1 and not self._group.count:
                     # A loader that was just put back may not know its position before its first batch.
                     self._between_batches(index, loader, resumed if index == done else None)
                 batch = to_device(next(iterator, _END), self.device)
@@ -364,8 +370,11 @@ class BatchLoop(SettingAttributes, ABC):
 
     def _close_batches(self) -> None:
         """Close iterators that a ``break`` left open: autocast, the bar and the loader's workers go with them."""
-        while self._open_batches:
-            self._open_batches.pop().close()
+        if self._open_batches:
+            while self._open_batches:
+                self._open_batches.pop().close()
+            # Two that were open side by side (`zip`) have left autocast in another order than they entered it.
+            torch.set_autocast_enabled(self.device.type, self._autocast_outside)
 
     def _abandon_batches(self) -> None:
         """Leave nothing behind of a batch that was interrupted: no open autocast, no half accumulation group."""

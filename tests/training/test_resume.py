@@ -175,6 +175,35 @@ def test_an_epoch_without_a_step_after_a_resume(tmp_path: Path) -> None:
     assert rates[1] == rates[2] == "0.01"  # lambda: the first of two warm-up epochs
 
 
+@pytest.mark.parametrize("fate", ["exception", "sigterm"])
+def test_two_loaders_side_by_side(fate: str, tmp_path: Path) -> None:
+    """A position tells of one loader only, so the epoch is trained again from its beginning, or to its end."""
+
+    class Pairs(ToyTrainer):
+        def train_one_epoch(self, epoch: int, trainloader: Any, *rest: Any) -> None:
+            for (x, y), (others, _) in zip(self.batches(trainloader), self.batches(self.others), strict=False):
+                loss = nn.functional.mse_loss(self.model(x), y) + self.model(others).square().mean()
+                self.optimize(loss)
+                self.record("loss", loss)
+                self._passed("train", epoch)
+
+    def fit(folder: Path, moment: Any) -> None:
+        setup = Setup(every_steps=1, precision="bf16", accumulate=2)
+        trainer = Pairs(setup.trainer(folder).model, 0, setup.trainer(folder).conf)
+        trainer.others, trainer.moment = DataLoader(Samples(30, 5, noise=True), 3, shuffle=True), moment
+        optimizer = setup.build_optimizer(trainer.model)
+        trainer.fit({}, setup.train_loader(), batches_of(), optimizer, nn.MSELoss(), nn.MSELoss())
+
+    act, raised = FATES[fate]
+    fit(tmp_path / "undisturbed", None)
+    assert not torch.is_autocast_enabled("cpu")
+    with pytest.raises(raised):
+        fit(tmp_path / "resumed", lambda *moment: act() if moment[0] == "train" and moment[1:] >= (1, 6) else None)
+    assert not torch.is_autocast_enabled("cpu")
+    fit(tmp_path / "resumed", None)
+    assert outcome(tmp_path / "resumed") == outcome(tmp_path / "undisturbed")
+
+
 def test_stopped_again_before_the_first_batch_of_a_resume(tmp_path: Path) -> None:
     """A loader that was put back has not begun yet either: what it says then is not where the run stands."""
 
