@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -58,4 +59,5 @@ def print_notes(notes: Sequence[str]) -> None:
         if note.split(":")[0] not in others:
             print(f"note: {note}")
     if others:
-        print(f"note: not logs: {', '.join(others)}")
+        named = f"note: not logs: {', '.join(others)}"
+        print(fill(named, 80, subsequent_indent="      ", break_long_words=False, break_on_hyphens=False))

@@ -57,29 +57,27 @@ def read_dataset(
     """
     root = Path(path)
     read = partial(read_log, format=format, max_bad_lines=max_bad_lines, assume_rate=assume_rate)
-    if not root.is_dir():
-        captures = tuple(read(root))
-        return Dataset(captures, (), tuple(defect_notes([capture.source for capture in captures])), str(path))
-    files = log_files(root)
+    files = log_files(root) if root.is_dir() else []
     metadata = {name: root / name for name in files if is_metadata(root / name)}
     files = [name for name in files if name not in metadata]
+    outcomes = zip(files, _read_all(root, files, progress, read), strict=True) if root.is_dir() else [("", read(root))]
     logs: list[Path] = []
     notes: list[str] = []
     duplicates: list[tuple[str, str]] = []
     found: list[Capture] = []
     kept: dict[str, str] = {}
-    for name, outcome in zip(files, _read_all(root, files, progress, read), strict=True):
+    for name, outcome in outcomes:
         if isinstance(outcome, UnknownFormatError):
             notes.append(f"{name}: {outcome.why}")
             continue
         logs.append(root / name)
         notes += defect_notes([capture.source for capture in outcome])
-        for digest in dict.fromkeys(capture.source.sha256 for capture in outcome):
-            own = [capture for capture in outcome if capture.source.sha256 == digest]
-            if digest in kept:
-                duplicates.append((own[0].name, kept[digest]))
+        for source in dict.fromkeys(capture.source for capture in outcome):  # several in a zip or a Parquet file
+            own = [capture for capture in outcome if capture.source == source]
+            if source.sha256 in kept:
+                duplicates.append((own[0].name, kept[source.sha256]))
             else:
-                kept[digest] = own[0].name
+                kept[source.sha256] = own[0].name
                 found += own
     if not found:
         looked_at = len(files) + len(metadata)

@@ -77,6 +77,19 @@ class TestInspect:
         assert any("at 250 kbit/s" in line for line in lines)
         assert lines[-1] == "note: not logs: notes.txt"
 
+    def test_many_files_that_are_no_logs_are_named_on_several_lines(
+        self, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        names = [f"a rather long name of a picture-{k}.txt" for k in range(9)]
+        for name in names:
+            (folder / name).write_text("a picture")
+        lines = output(capsys, "inspect", folder)
+        note = lines[next(row for row, line in enumerate(lines) if line.startswith("note: not logs: ")) :]
+        assert len(note) > 3
+        assert max(map(len, note)) <= 80
+        told = " ".join(line.strip() for line in note)
+        assert told == f"note: not logs: {', '.join([*names, 'injection_metadata.json', 'notes.txt'])}"
+
     def test_captures_buses_and_defects(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         lines = output(capsys, "inspect", folder / "two.log")
         assert [line for line in lines if line.startswith("capture ")] == ["capture two.log", "capture two.log#2"]

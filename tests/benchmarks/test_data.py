@@ -12,6 +12,7 @@ from benchmarks._graph_building import numpy_loop, pandas_loop, polars_node_feat
 from benchmarks._growth import build, growth, write_columns
 from benchmarks._parsing import polars_candump, polars_csv, python_can, write_python_can_csv
 from benchmarks._timing import best, table
+from benchmarks._zip_to_store import seconds
 from benchmarks.data import RESULTS, ratios, shown
 from credit_like.can import FrameTable, read_log, simulate, write_candump, write_ctt_csv
 from credit_like.graphs import NODE_FEATURES, GraphStore, build_graphs
@@ -82,6 +83,12 @@ def test_growth_watches_a_store_being_built() -> None:
     assert found["million_frames"] == 0.02
     assert found["seconds"] > 0
     assert 50 < found["mb_before"] <= found["mb_peak"]
+
+
+def test_a_log_becomes_a_store_in_a_process_of_its_own(tmp_path: Path) -> None:
+    write_ctt_csv(simulate("sedan", 20, seed=1), tmp_path / "drive.csv")
+    assert seconds(tmp_path / "drive.csv", WINDOW) > 0
+    assert [file.name for file in tmp_path.iterdir()] == ["drive.csv"]
 
 
 def test_the_actions_take_turns() -> None:

@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,16 @@ class TestFolder:
         assert read_dataset(folder, progress=False).duplicates == (
             ("train_01/attack-free-1.csv", "test_01/copy.csv.gz"),
         )
+
+    @pytest.mark.parametrize("whole", ["a folder with the zip", "the zip"])
+    def test_the_same_content_twice_in_a_zip_is_used_once_too(self, whole: str, tmp_path: Path) -> None:
+        log = ctt(1, attack=False)
+        with zipfile.ZipFile(tmp_path / "drives.zip", "w") as archive:
+            for name, content in (("a.csv", log), ("b.csv", ctt(2, attack=True)), ("c.csv", log)):
+                archive.writestr(name, content)
+        dataset = read_dataset(tmp_path / "drives.zip" if whole == "the zip" else tmp_path, progress=False)
+        assert [capture.name for capture in dataset.captures] == ["drives.zip/a.csv", "drives.zip/b.csv"]
+        assert dataset.duplicates == (("drives.zip/c.csv", "drives.zip/a.csv"),)
 
     def test_what_is_no_log_is_noted(self, folder: Path) -> None:
         notes = read_dataset(folder, progress=False).notes

@@ -1,4 +1,4 @@
-"""Files that are no logs as they stand, but from which people expect one: each is refused with what it is and a remedy."""
+"""Files that are no logs as they stand, though people expect one: each is refused with what it is and a remedy."""
 
 from __future__ import annotations
 

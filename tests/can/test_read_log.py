@@ -202,16 +202,34 @@ def test_damaged_packing_gives_the_same_frames_or_a_refusal(packing: str, tmp_pa
     assert refused > 200
 
 
-@pytest.mark.parametrize("packing", ["gz", "zip"])
+@pytest.mark.parametrize("packing", ["gz", "zip", "zst", "gz in a zip", "gz of gz in a zip"])
 def test_a_bomb_is_refused_before_it_goes_off(packing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_stream, "_FREE_BYTES", 1 << 20)
     bomb = CANDUMP.encode() + b" " * (8 << 20)
-    path = log(tmp_path, gzip.compress(bomb))
-    if packing == "zip":
+    path = log(tmp_path, zstandard.compress(bomb) if packing == "zst" else gzip.compress(bomb))
+    if "zip" in packing:
+        content = gzip.compress(bomb) if "gz" in packing else bomb
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("drive.log", bomb)
+            archive.writestr("drive.log", gzip.compress(content) if "gz of" in packing else content)
+    if packing == "gz of gz in a zip":
+        with pytest.raises(UnknownFormatError, match="no log of a known format"):  # packed twice: not gone into
+            read_log(path, block_bytes=1 << 16)
+        return
     assert path.stat().st_size * _stream.MAX_EXPANSION < len(bomb)
     with pytest.raises(LogError, match=r"unpacks to more than 250 times its size, as no CAN log does"):
+        read_log(path, block_bytes=1 << 16)
+
+
+def test_many_small_bombs_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file in the zip unpacks to more than is allowed, all together do."""
+    monkeypatch.setattr(_stream, "_FREE_BYTES", 1 << 20)
+    path = tmp_path / "drives.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(9):
+            archive.writestr(f"{number}.log", CANDUMP.encode() + b" " * (900 << 10))
+    allowed = max(1 << 20, path.stat().st_size * _stream.MAX_EXPANSION)
+    assert 900 << 10 < allowed < 9 * (900 << 10)
+    with pytest.raises(LogError, match=r"drives\.zip/\d\.log: unpacks to more than 250 times its size"):
         read_log(path, block_bytes=1 << 16)
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from credit_like.can import READERS as ALL_READERS
-from credit_like.can import Capture, FrameTable, LogError, read_log
+from credit_like.can import Capture, FrameTable, LogError, open_log, read_log
 from credit_like.can.readers import TextReader
+from credit_like.can.scan import ReaderScan
 from tests.contracts.line_references import REFERENCES
 from tests.contracts.reference_parts import EVENT, NOTHING, WRONG_LABEL, Frame
 from tests.contracts.variants import VARIANTS
@@ -164,6 +165,26 @@ class TestEveryReader:
         captures = read_log(packed, format=name, name="x")
         assert_same(captures, plain)
         assert captures[0].source.sha256 == plain[0].source.sha256
+
+    def test_every_line_is_counted_once(self, name: str, tmp_path: Path) -> None:
+        """As a frame, a bad line, an event, a header or comment, or the last line that may be cut."""
+        contents = [mutated(messy(name), np.random.default_rng([seed, *name.encode()])) for seed in range(40)]
+        read = 0
+        for content in [READERS[name].example, messy(name), *contents]:
+            (log,) = open_log(write(tmp_path, content), name, max_bad_lines=1, block_bytes=200)
+            assert isinstance(log, ReaderScan)
+            try:
+                frames = sum(map(len, log.frames()))
+            except LogError:
+                continue
+            read += 1
+            found = log.findings
+            text = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+            lines = sum(len(line) > 4096 or bool(line.rstrip(b" \t\r")) for line in text)
+            skipped = found.events + found.passed + (found.cut is not None)
+            assert frames + found.bad_lines + skipped == lines, content
+            assert frames == found.rows == sum(capture.frames for capture in log.captures())
+        assert read > 20
 
     def test_line_ends_do_not_show(self, name: str, tmp_path: Path) -> None:
         lines = example_lines(name, 3)

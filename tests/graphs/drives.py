@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from credit_like.can.captures import AttackInterval, Capture, SourceFile
 from credit_like.can.frames import FrameTable
+from credit_like.graphs.plan import SplitPlan
+from credit_like.graphs.windows import WindowSettings, cut_windows
+
+#: Frames in a window of these tests.
+WINDOW = 20
+FAMILIES = ("dos", "masquerade", "suspension")
+#: Attacks, in seconds, that reach every block of a drive of 20 seconds.
+EVERYWHERE = ((1.0, 3.0), (5.0, 7.0), (9.0, 11.0), (13.0, 14.0), (16.5, 18.5))
 
 #: Seconds between two frames of each id.
 PERIODS = (0.01, 0.02, 0.02, 0.05, 0.1)
@@ -77,6 +86,27 @@ def attacked(
     table.id[rows < 0] = 0
     table.payload[rows < 0] = 0
     return table, intervals
+
+
+def under_attack(name: str, seed: int, family: str, *bursts: tuple[float, float], vehicle: str = "car") -> Capture:
+    """A drive with an attack of ``family`` in each of the bursts."""
+    frames, intervals = attacked(drive(seed), family, *bursts, seed=seed)
+    return capture(name, frames, *intervals, vehicle=vehicle)
+
+
+def windows_by_split(captures: list[Capture], plan: SplitPlan) -> dict[str, Counter[str]]:
+    """Windows as they are really cut: benign under "", of an attack family, or overlapping a suspension."""
+    table = cut_windows(captures, plan, WindowSettings(window=WINDOW))
+    counts: dict[str, Counter[str]] = {}
+    for i in range(len(table)):
+        family = table.families[table.family[i]]
+        if table.label[i] == 0 and table.in_interval[i]:
+            of_capture = captures[table.capture[i]]
+            family = next(
+                x.family for x in of_capture.intervals if table.t_start[i] <= x.stop and x.start <= table.t_stop[i]
+            )
+        counts.setdefault(table.split_names[table.split[i]], Counter())[family] += 1
+    return counts
 
 
 def joined(*tables: FrameTable, gap: float = 0.01) -> FrameTable:

@@ -165,6 +165,25 @@ def test_gaps_of_ten_milliseconds_survive_an_epoch_clock() -> None:
     assert edge_feature(graphs, 0, "gap_mean") == pytest.approx(0.01, rel=1e-4)
 
 
+def test_neither_the_clock_nor_labels_nor_names_reach_a_feature() -> None:
+    frames = mixed_frames(8, 300)
+    frames = replace(frames, t=np.round(frames.t * 2**20) / 2**20)  # so that a later clock gives the very same gaps
+    starts = np.arange(0, 200, 50)
+    expected = build_graphs(frames, starts, 100)
+    told = replace(
+        frames,
+        t=frames.t + 2.0**20,
+        bus=np.full(300, 3, np.uint8),
+        label=np.arange(300, dtype=np.int8) % 3 - 1,
+        attack=np.arange(300, dtype=np.int16) % 2,
+        attack_names=("", "dos"),
+        capture_names=("attack.log",),
+    )
+    other = build_graphs(told, starts, 100)
+    for name in ("x", "key", "edge_index", "edge_attr", "node_ptr", "edge_ptr"):
+        np.testing.assert_array_equal(getattr(other, name), getattr(expected, name), name)
+
+
 def test_the_number_of_threads_changes_nothing() -> None:
     frames = mixed_frames(5, 20_000, ids=50)
     starts = np.arange(0, 19_900, 37)

@@ -33,7 +33,7 @@ def rows_of_text(reader: TextReader, blocks: Iterable[bytes], findings: Findings
     Ends at the first line with a label that is not known.
     """
     digest = hashlib.sha256()
-    for lines in _without_header(reader, cut_lines(_hashed(blocks, digest))):
+    for lines in _without_header(reader, cut_lines(_hashed(blocks, digest)), findings):
         yield _taken(reader, lines, findings)
         if findings.wrong_label is not None:
             return
@@ -60,9 +60,10 @@ def _hashed(blocks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
         yield block
 
 
-def _without_header(reader: TextReader, blocks: Iterator[Lines]) -> Iterator[Lines]:
+def _without_header(reader: TextReader, blocks: Iterator[Lines], findings: Findings) -> Iterator[Lines]:
     for lines in blocks:
         is_header = reader.header is not None and lines.line(0).strip().lower() == reader.header
+        findings.passed += is_header
         yield lines.without_first() if is_header else lines
         yield from blocks
 
@@ -77,8 +78,9 @@ def _taken(reader: TextReader, lines: Lines, findings: Findings) -> Block:
     code[lines.too_long] = LINE_TOO_LONG
     good = code == GOOD
     findings.lines += len(lines)
-    passed = (COMMENT, EVENT)
-    if not lines.terminated and len(lines) and (reader.needs_line_end or not good[-1]) and code[-1] not in passed:
+    unfinished = not lines.terminated and len(lines) and (reader.needs_line_end or not good[-1])
+    cut = bool(unfinished) and code[-1] not in (COMMENT, EVENT)
+    if cut:
         findings.cut = BadLine(int(lines.number[-1]), NO_LINE_END, lines.line(len(lines) - 1))
         code[-1] = COMMENT
         good[-1] = False
@@ -86,7 +88,9 @@ def _taken(reader: TextReader, lines: Lines, findings: Findings) -> Block:
         return rows, lines.number
     events = np.flatnonzero(code == EVENT)
     findings.note_events(len(events), int(lines.number[events[0]]) if len(events) else 0)
-    findings.lines -= int((code == COMMENT).sum()) + len(events)
+    comments = int((code == COMMENT).sum())
+    findings.lines -= comments + len(events)
+    findings.passed += comments - cut
     for row in np.flatnonzero(~good & (code != COMMENT) & (code != EVENT)).tolist():
         text = lines.line(row) if len(findings.bad) < EXAMPLES or code[row] == BAD_LABEL else b""
         findings.note(BadLine(int(lines.number[row]), int(code[row]), text))

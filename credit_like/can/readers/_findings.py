@@ -31,8 +31,9 @@ class Findings:
     ``bad`` lists those that are none, ``unlisted`` counts them by reason beyond the first ``LISTED``; ``cut`` is a last
     line that is not taken because it may be cut short, or None; ``short`` says why a binary file ends too soon;
     ``wrong_label`` is the first line with a label that is not known, or None (reading ends there); ``events`` counts
-    what is no frame and no fault, ``first_event`` is the number of the first; ``restarts`` are (line, seconds) where
-    time runs backwards by that much; ``sha256`` is the digest of the unpacked bytes.
+    what is no frame and no fault, ``first_event`` is the number of the first; ``passed`` counts headers and comments;
+    ``restarts`` are (line, seconds) where time runs backwards by that much; ``sha256`` is the digest of the unpacked
+    bytes. Every line that is not blank is in ``rows``, ``bad_lines``, ``events``, ``passed`` or ``cut``, once.
     """
 
     lines: int = 0
@@ -44,6 +45,7 @@ class Findings:
     wrong_label: BadLine | None = None
     events: int = 0
     first_event: int = 0
+    passed: int = 0
     restarts: list[tuple[int, float]] = field(default_factory=list)
     sha256: str = ""
 
