@@ -25,6 +25,9 @@ class JobTrainer(BaseTrainer):
     Its ``predict_step(batch)`` returns the score of each window, float[B], higher for a more suspicious one. Where it
     has a ``predict_nodes_step(batch)``, that returns the score of each id of each window, float[N]; without one, the
     figures of frames are undefined.
+
+    Where the model has a ``fit_on_benign(batches)``, it is called once before training with batches of the benign
+    training windows, which can be passed over more than once.
     """
 
     ModelSettings: ClassVar[type[Settings]]
