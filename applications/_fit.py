@@ -12,7 +12,7 @@ from applications._data import Data, learning_windows
 from applications._fusion import FusionData, untrained_fusion
 from applications._job import Job
 from applications._registry import JobTrainer, learns_from_benign
-from applications._scoring import make_trainer
+from applications._scoring import trainer_around
 from applications._teaching import prepare_lessons
 from credit_like.graphs import ChangeEdges, FeatureScaler, PackedLoader, Vocabulary
 from credit_like.graphs.plan import FUSION, TRAIN, VALIDATION
@@ -37,7 +37,15 @@ def fit(
 
     ``trial`` is that of a search, which may prune it.
     """
-    trainer = make_trainer(cls, job, vocabulary, scaler, resume=resume)
+
+    def build() -> nn.Module:
+        model = cls.build_model(job.model, vocabulary, scaler)
+        if hasattr(model, "fit_on_benign"):
+            rows = data.windows(TRAIN, label=0)
+            model.fit_on_benign(PackedLoader(data.store, rows, job.loader.eval_batch_size, change=change_edges))
+        return model
+
+    trainer = trainer_around(cls, job, build, resume=resume)
     device = str(trainer.device)
     train_rows, valid_rows = learning_windows(data, benign_only=learns_from_benign(cls))
     train_loader = PackedLoader(

@@ -26,6 +26,9 @@ class JobTrainer(BaseTrainer):
     has a ``predict_nodes_step(batch)``, that returns the score of each id of each window, float[N]; without one, the
     figures of frames are undefined. Where it has a ``fit_head(benign, calibration)``, that fits what it needs besides
     its weights to those that it holds, from loaders of benign windows.
+
+    Where the model has a ``fit_on_benign(batches)``, it is called once before training with batches of the benign
+    training windows, which can be passed over more than once.
     """
 
     ModelSettings: ClassVar[type[Settings]]

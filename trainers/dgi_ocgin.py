@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from credit_like.config import Settings, UserError
 from credit_like.graphs import FeatureScaler, Vocabulary
-from credit_like.graphs.features import NODE_FEATURES
 from credit_like.models import AnomalyDetector, DGILoss, GraphEncoder, Readout
 from credit_like.models.one_class import CollapseError, one_class_loss, require_spread, total_variance
 from credit_like.training import BaseTrainer
@@ -20,14 +19,7 @@ from credit_like.training.batches import to_device
 from credit_like.training.precision import autocast
 from credit_like.training.rng import rng_kept
 from credit_like.training.wrapping import unwrapped
-
-#: Node features whose distance from the id's own benign traffic is taken together. Payload levels (the means of bytes)
-#: are in none: they drift over a drive, so that new traffic looks unusual for no reason.
-OWN_TRAFFIC: tuple[tuple[str, ...], ...] = (
-    ("message_count", "interarrival_mean", "interarrival_std"),
-    (*(f"byte{k}_std" for k in range(8)), *(f"byte{k}_range" for k in range(8)), "change_rate", "payload_length"),
-    ("in_degree", "out_degree", "clustering", "split_half_ratio"),
-)
+from trainers.own_columns import own_groups
 
 
 class DGIOCGINSettings(BaseTrainer.Settings):
@@ -113,14 +105,12 @@ class DGIOCGINTrainer(BaseTrainer):
             edge_features=scaler.edge_features,
             **settings.model_dump(include={"conv", "layers", "heads", "width"}),
         )
-        first = len(NODE_FEATURES) if scaler.relative else 0  # the id-relative columns are behind the global ones
-        groups = [[first + NODE_FEATURES.index(name) for name in group] for group in OWN_TRAFFIC]
         return AnomalyDetector(
             vocabulary,
             scaler,
             encoder,
             num_ids=len(vocabulary),
-            own_groups=groups if settings.own_traffic else (),
+            own_groups=own_groups(scaler) if settings.own_traffic else (),
             whiten=settings.whiten,
             shrinkage=settings.shrinkage,
         )

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from credit_like.config import ExpandedPath, Settings
 from credit_like.graphs import FeatureScaler, Vocabulary
-from credit_like.models import GAT, Detector, distillation_loss, make_loss
+from credit_like.models import GAT, Detector, OwnTraffic, distillation_loss, make_loss
 from credit_like.training import BaseTrainer, TauNormCallback
 from credit_like.training.wrapping import unwrapped
+from trainers.own_columns import own_groups
 
 #: Share of the normal windows, those with the highest anomaly scores, that a curriculum calls hard.
 HARD_TIER = 1 / 3
@@ -71,6 +72,10 @@ class GATModelSettings(Settings):
     )
     fc: list[int] = Field([64], description="widths of the hidden layers of the classifier")
     dropout: float = Field(0.1, ge=0, lt=1, description="of node embeddings, attention weights and hidden layers")
+    own_traffic: bool = Field(
+        False,
+        description="beside the embedding: how unusual each id is for itself, which attacks of a new kind are too",
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> GATModelSettings:
@@ -141,9 +146,11 @@ class GATTrainer(BaseTrainer):
             num_ids=len(vocabulary),
             node_features=scaler.node_features,
             edge_features=scaler.edge_features,
-            **settings.model_dump(),
+            beside=OwnTraffic.width if settings.own_traffic else 0,
+            **settings.model_dump(exclude={"own_traffic"}),
         )
-        return Detector(vocabulary, scaler, network)
+        own = OwnTraffic(len(vocabulary), own_groups(scaler)) if settings.own_traffic else None
+        return Detector(vocabulary, scaler, network, own)
 
     @classmethod
     def build_loss(cls, settings: GATSettings, counts: Tensor) -> nn.Module:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+
+from credit_like.models.own_traffic import OwnTraffic
+
+#: Statistics of own traffic are in units of their spread over benign windows, at least this, and within these bounds.
+#: An id that is in no vocabulary has no spread there: one in forty nodes then counts as 2.5.
+_LEAST_SPREAD, _BOUND = 0.01, 10.0
 
 
 class Detector(nn.Module):
@@ -15,13 +23,27 @@ class Detector(nn.Module):
         scaler: ``(x, edge_attr, ids)`` -> scaled ``(x, edge_attr)``.
         network: ``(x, ids, edge_index, edge_attr, batch, num_graphs)`` -> logits, such as ``GAT``. Where its
             ``takes_keys`` is true it receives node keys in place of vocabulary indices.
+        own: what the network gets as ``beside``, in units of benign training windows; see ``fit_on_benign``.
+
+    A classifier puts its border somewhere between benign traffic and the attacks it was shown. The statistics of
+    ``own`` say how far a window is from benign traffic whatever the attack, so that a milder or another one is past
+    the border too.
     """
 
-    def __init__(self, vocabulary: nn.Module, scaler: nn.Module, network: nn.Module) -> None:
+    own_centre: Tensor
+    own_spread: Tensor
+
+    def __init__(
+        self, vocabulary: nn.Module, scaler: nn.Module, network: nn.Module, own: OwnTraffic | None = None
+    ) -> None:
         super().__init__()
         self.vocabulary = vocabulary
         self.scaler = scaler
         self.network = network
+        self.own = own
+        if own is not None:
+            self.register_buffer("own_centre", torch.zeros(own.width, dtype=torch.float64))
+            self.register_buffer("own_spread", torch.ones(own.width, dtype=torch.float64))
 
     def forward(self, batch: Any) -> Tensor:
         """float32[num_graphs, 2] of a PyG-like ``batch`` with ``x, edge_index, edge_attr, batch, num_graphs, key``."""
@@ -30,16 +52,46 @@ class Detector(nn.Module):
     def node_logits(self, batch: Any) -> Tensor:
         """float32[N, 2]: the network's ``classify_nodes``, each id of each window by itself."""
         network: Any = self.network
-        return network.classify_nodes(*self._inputs(batch))
+        return network.classify_nodes(*self._inputs(batch, nodes=True))
 
     def embed(self, batch: Any) -> Tensor:
         """The pooled embedding of each graph, float32[num_graphs, D]; ``network.classify`` makes its logits of it."""
         embed: Any = self.network.embed
         return embed(*self._inputs(batch))
 
-    def _inputs(self, batch: Any) -> tuple[Any, ...]:
-        """What the network takes, from raw features and keys."""
+    @torch.no_grad()
+    def fit_on_benign(self, batches: Iterable[Any]) -> None:
+        """Take the statistics of ``own`` from batches of benign training graphs, which are passed over twice.
+
+        Before any training: later, the network would meet other numbers than it has learnt from. Without ``own``
+        nothing happens. Raises ValueError where there is no graph, or where a feature is not finite.
+        """
+        if self.own is None:
+            return
+        self.own.fit((x, ids, batch.num_graphs) for batch in batches for x, _, ids in [self._scaled(batch)])
+        parts = []
+        for batch in batches:
+            x, _, ids = self._scaled(batch)
+            parts.append(self.own(x, ids, batch.batch, batch.num_graphs))
+        statistics = torch.cat(parts)
+        self.own_centre.copy_(statistics.mean(dim=0))
+        self.own_spread.copy_(statistics.std(dim=0, correction=0).clamp(min=_LEAST_SPREAD))
+
+    def _scaled(self, batch: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """Scaled ``x``, scaled ``edge_attr`` and vocabulary indices."""
         ids = self.vocabulary(batch.key)
         x, edge_attr = self.scaler(batch.x, batch.edge_attr, ids)
-        ids = batch.key if self.network.takes_keys else ids
-        return x, ids, batch.edge_index, edge_attr, batch.batch, batch.num_graphs
+        return x, edge_attr, ids
+
+    def _inputs(self, batch: Any, nodes: bool = False) -> tuple[Any, ...]:
+        """What the network takes, from raw features and keys; ``nodes``: where it is to judge each node alone."""
+        x, edge_attr, numbers = self._scaled(batch)
+        ids = batch.key if self.network.takes_keys else numbers
+        inputs = x, ids, batch.edge_index, edge_attr, batch.batch, batch.num_graphs
+        if self.own is None:
+            return inputs
+        graphs = (torch.arange(len(x), device=x.device), len(x)) if nodes else (batch.batch, batch.num_graphs)
+        beside = (self.own(x, numbers, *graphs) - self.own_centre) / self.own_spread
+        if nodes:  # which ids are there is nothing that one node can say
+            beside[:, OwnTraffic.PRESENCE] = 0.0
+        return *inputs, beside.clamp(-_BOUND, _BOUND).to(x.dtype)

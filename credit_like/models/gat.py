@@ -34,6 +34,7 @@ class GAT(nn.Module):
         fc: widths of the hidden layers of the classifier, whose weights are ``fc_layers.N.weight``.
         dropout: applied to node embeddings, attention weights and hidden layers.
         classes: logits.
+        beside: numbers a graph that the classifier gets beside the pooled embedding.
 
     Defined for graphs of one node, graphs without edges and ids never met in training. Raises ValueError for a
     choice that does not exist. Layer normalisation is per node, so a graph's logits do not depend on its batch.
@@ -60,6 +61,7 @@ class GAT(nn.Module):
         fc: Sequence[int] = (64,),
         dropout: float = 0.1,
         classes: int = 2,
+        beside: int = 0,
     ) -> None:
         super().__init__()
         if layers < 1:
@@ -84,7 +86,7 @@ class GAT(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
         self.jump = LayerJump(jump, width, layers)
         self.pool = GraphPool(pooling)
-        head = [self.jump.out_dim * len(self.pool.kinds), *fc, classes]
+        head = [self.jump.out_dim * len(self.pool.kinds) + beside, *fc, classes]
         self.fc_layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(head))
 
     @property
@@ -93,21 +95,37 @@ class GAT(nn.Module):
         return self.id_encoder.takes_keys
 
     def forward(
-        self, x: Tensor, ids: Tensor, edge_index: Tensor, edge_attr: Tensor, batch: Tensor, num_graphs: int
+        self,
+        x: Tensor,
+        ids: Tensor,
+        edge_index: Tensor,
+        edge_attr: Tensor,
+        batch: Tensor,
+        num_graphs: int,
+        beside: Tensor | None = None,
     ) -> Tensor:
         """Logits of each graph.
 
         Arguments: ``x`` float32[N, node_features], ``ids`` int64[N], ``edge_index`` int64[2, E], ``edge_attr``
-        float32[E, edge_features], ``batch`` int64[N] the graph of each node. Returns float32[num_graphs, classes].
+        float32[E, edge_features], ``batch`` int64[N] the graph of each node, ``beside`` float32[num_graphs, beside]
+        where the network has such. Returns float32[num_graphs, classes].
         """
-        return self.classify(self.embed(x, ids, edge_index, edge_attr, batch, num_graphs))
+        return self.classify(self.embed(x, ids, edge_index, edge_attr, batch, num_graphs, beside))
 
     def embed(
-        self, x: Tensor, ids: Tensor, edge_index: Tensor, edge_attr: Tensor, batch: Tensor, num_graphs: int
+        self,
+        x: Tensor,
+        ids: Tensor,
+        edge_index: Tensor,
+        edge_attr: Tensor,
+        batch: Tensor,
+        num_graphs: int,
+        beside: Tensor | None = None,
     ) -> Tensor:
-        """The pooled embedding of each graph, float32[num_graphs, D]; arguments as in ``forward``."""
+        """The pooled embedding of each graph, then ``beside``, float32[num_graphs, D]; arguments as in ``forward``."""
         outputs = self._outputs(x, ids, edge_index, edge_attr, batch, num_graphs)
-        return self.pool(outputs if self.jump.kind == "cat" else self.jump(outputs), batch, num_graphs)
+        pooled = self.pool(outputs if self.jump.kind == "cat" else self.jump(outputs), batch, num_graphs)
+        return pooled if beside is None else torch.cat([pooled, beside], dim=1)
 
     def encode(
         self, x: Tensor, ids: Tensor, edge_index: Tensor, edge_attr: Tensor, batch: Tensor, num_graphs: int
@@ -116,11 +134,20 @@ class GAT(nn.Module):
         return self.jump(self._outputs(x, ids, edge_index, edge_attr, batch, num_graphs))
 
     def classify_nodes(
-        self, x: Tensor, ids: Tensor, edge_index: Tensor, edge_attr: Tensor, batch: Tensor, num_graphs: int
+        self,
+        x: Tensor,
+        ids: Tensor,
+        edge_index: Tensor,
+        edge_attr: Tensor,
+        batch: Tensor,
+        num_graphs: int,
+        beside: Tensor | None = None,
     ) -> Tensor:
-        """float32[N, classes]: the head applied to each node alone, as if pooled; arguments as in ``forward``."""
+        """float32[N, classes]: the head applied to each node alone, as if pooled; arguments as in ``forward``, but
+        ``beside`` is float32[N, beside]."""
         nodes = self.encode(x, ids, edge_index, edge_attr, batch, num_graphs)
-        return self.classify(torch.cat([nodes] * len(self.pool.kinds), dim=1))
+        pooled = [nodes] * len(self.pool.kinds)
+        return self.classify(torch.cat(pooled if beside is None else [*pooled, beside], dim=1))
 
     def _outputs(
         self, x: Tensor, ids: Tensor, edge_index: Tensor, edge_attr: Tensor, batch: Tensor, num_graphs: int

@@ -37,8 +37,9 @@ class OwnTraffic(nn.Module):
     groups (block by block), ``share`` float64[num_ids] of the benign graphs that hold the id.
     """
 
-    #: Statistics a graph.
+    #: Statistics a graph, and the place of ``presence`` among them.
     width = 3
+    PRESENCE = 1
 
     centre: Tensor
     whitening: Tensor
