@@ -37,6 +37,11 @@ class Detector(nn.Module):
         embed: Any = self.network.embed
         return embed(*self._inputs(batch))
 
+    def attention(self, batch: Any) -> Tensor:
+        """float32[E, layers, heads]: the network's ``attention``, in the order of ``batch.edge_index``."""
+        network: Any = self.network
+        return network.attention(*self._inputs(batch))
+
     def _inputs(self, batch: Any) -> tuple[Any, ...]:
         """What the network takes, from raw features and keys."""
         ids = self.vocabulary(batch.key)
