@@ -39,7 +39,7 @@ def fit(
     """
 
     def build() -> nn.Module:
-        model = cls.build_model(job.model, vocabulary, scaler)
+        model: Any = cls.build_model(job.model, vocabulary, scaler)
         if hasattr(model, "fit_on_benign"):
             rows = data.windows(TRAIN, label=0)
             model.fit_on_benign(PackedLoader(data.store, rows, job.loader.eval_batch_size, change=change_edges))

@@ -20,14 +20,15 @@ from applications._registry import JobTrainer
 from applications._run import BEST, CONFIG, Run
 from credit_like.can import Capture
 from credit_like.config import UserError
+from credit_like.evaluation.explanations import AttentionOf
 from credit_like.evaluation.occlusion import ScoreGraphs
 from credit_like.evaluation.scores import COLUMNS
 from credit_like.graphs import ChangeEdges, FeatureScaler, GraphStore, PackedLoader, Vocabulary
 from credit_like.training import BaseTrainer, load_weights, read_checkpoint, seed_everything
 from credit_like.training.inference import run_predict
 
-#: The method of a trainer that scores single ids, where it has one.
-NODES_STEP = "predict_nodes_step"
+#: The methods of a trainer that score single ids, and that say what its model attends to, where it has them.
+NODES_STEP, ATTENTION_STEP = "predict_nodes_step", "attention_step"
 
 
 def restored_trainer(run: Run) -> BaseTrainer:
@@ -143,6 +144,23 @@ def graph_scores(trainer: BaseTrainer, batch_size: int) -> ScoreGraphs:
         return torch.cat(parts).double().numpy() if parts else np.zeros(0)
 
     return score
+
+
+def edge_attention(trainer: BaseTrainer) -> AttentionOf:
+    """What the run's best weights attend to in a graph, by the trainer's ``attention_step``. Raises UserError where it
+    has none."""
+    if not hasattr(trainer, ATTENTION_STEP):
+        raise UserError(
+            f"--attention: {trainer.save_loc} was made by {type(trainer).__name__}, which has no {ATTENTION_STEP}; "
+            "a run of gat has one"
+        )
+
+    def attention(graph: Data) -> NDArray[np.floating[Any]]:
+        batches = [Batch.from_data_list([graph])]
+        (found,) = run_predict(trainer, iter(batches), trainer.save_loc / BEST, ATTENTION_STEP)
+        return found.float().numpy()
+
+    return attention
 
 
 def scores_frame(

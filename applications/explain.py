@@ -1,4 +1,4 @@
-"""credit-like explain RUN --capture C --time T [--dbc FILE]: the ids and transitions that carried a window's score."""
+"""credit-like explain RUN --capture C --time T [--attention]: the ids and transitions that carried a window's score."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from applications._cli import parser, run
 from applications._data import load_data, require_valid
 from applications._run import METRICS, open_run, read_metrics, to_json, write_text
-from applications._scoring import graph_scores, restored_trainer, window_scores
+from applications._scoring import edge_attention, graph_scores, restored_trainer, window_scores
 from applications.evaluate import NO_NAMES, require_same_store
 from credit_like.can import DbcNames
 from credit_like.config import UserError, closest
@@ -30,6 +30,7 @@ def main(argv: list[str]) -> None:
     made.add_argument("run", metavar="RUN", type=Path, help="a folder that `credit-like train` made")
     made.add_argument("--capture", metavar="C", required=True, help="a capture, as the report names it")
     made.add_argument("--time", metavar="T", type=float, required=True, help="seconds of the capture's clock")
+    made.add_argument("--attention", action="store_true", help="also shows what a GAT attends to")
     made.add_argument("--dbc", metavar="FILE", type=Path, help="names ids and signals")
     made.add_argument("-o", "--output", metavar="FILE", type=Path, help="writes the explanation as JSON too")
     made.add_argument("--trainer", metavar="module:Class", help="as given to train")
@@ -37,7 +38,13 @@ def main(argv: list[str]) -> None:
     options = made.parse_intermixed_args(argv)
     names = DbcNames.read(options.dbc) if options.dbc else NO_NAMES
     found = explain_window(
-        options.run, options.capture, options.time, names=names, trainer=options.trainer, overrides=options.overrides
+        options.run,
+        options.capture,
+        options.time,
+        names=names,
+        trainer=options.trainer,
+        overrides=options.overrides,
+        attention=options.attention,
     )
     print(shown(found["explanations"][0], _threshold(options.run)))
     if options.output:
@@ -53,21 +60,26 @@ def explain_window(
     names: DbcNames = NO_NAMES,
     trainer: str | None = None,
     overrides: Sequence[str] = (),
+    attention: bool = False,
 ) -> dict[str, Any]:
     """The explanation of the window of ``capture`` at ``time`` (seconds of its clock), in the form of
     ``credit_like.evaluation.Explanations``; where several windows hold that time, of the one with the highest score.
+    ``attention`` adds what each id and transition gets of the model's.
 
-    Raises UserError when the run or its logs are not as they were, or there is no such capture or window.
+    Raises UserError when the run or its logs are not as they were, there is no such capture or window, or attention is
+    asked of a model that has none.
     """
     job = open_run(folder, trainer, overrides)
     require_valid(job.certificate)
     data = load_data(job.job.data)
     require_same_store(job, data)
     detector, batch_size = restored_trainer(job), job.job.loader.eval_batch_size
+    attended = edge_attention(detector) if attention else None
     rows = windows_at(data.store, capture, time)
     score, _ = window_scores(detector, data.store, rows, batch_size)
     chosen = [(int(rows[np.argmax(score)]), "")]
-    return explain(data.store, chosen, data.captures, graph_scores(detector, batch_size), names, around=time)
+    score_graphs = graph_scores(detector, batch_size)
+    return explain(data.store, chosen, data.captures, score_graphs, names, around=time, attention=attended)
 
 
 def windows_at(store: GraphStore, capture: str, time: float) -> np.ndarray:
@@ -91,14 +103,16 @@ def shown(entry: Mapping[str, Any], threshold: float | None) -> str:
     """One explanation as text."""
     unit = "log-odds" if entry["log_odds"] else "score"
     against = "" if threshold is None else f", {'above' if entry['score'] > threshold else 'not above'} {threshold:.6g}"
+    attended = any(x["attention"] is not None for x in [*entry["ids"], *entry["transitions"]])
+    attention = f"{'attention':>12}" if attended else ""
     lines = [
         f"{entry['capture']}, bus {entry['bus']}, {entry['t_start']:.3f} to {entry['t_end']:.3f} s "
         f"({entry['split']}): score {entry['score']:.6g}{against}",
         "",
-        f"{'without the id':<44}{'frames':>8}{'score':>12}{'effect (' + unit + ')':>20}",
+        f"{'without the id':<44}{'frames':>8}{'score':>12}{'effect (' + unit + ')':>20}{attention}",
     ]
     lines += [_line(f"{x['id']} {x['name']}", x["frames"], x) for x in entry["ids"]]
-    lines += ["", f"{'without the transition':<44}{'times':>8}{'score':>12}{'effect (' + unit + ')':>20}"]
+    lines += ["", f"{'without the transition':<44}{'times':>8}{'score':>12}{'effect (' + unit + ')':>20}{attention}"]
     lines += [_line(f"{x['source']} > {x['target']}", x["count"], x) for x in entry["transitions"]]
     lines += ["", faithfulness([entry["fidelity"]] if entry["fidelity"] else []), ""]
     for x in entry["frames"]:
@@ -108,7 +122,8 @@ def shown(entry: Mapping[str, Any], threshold: float | None) -> str:
 
 
 def _line(name: str, times: int, x: Mapping[str, Any]) -> str:
-    return f"{name.rstrip():<44}{times:>8}{x['score_without']:>12.6g}{x['effect']:>+20.3f}"
+    attention = "" if x["attention"] is None else f"{x['attention']:>12.3f}"
+    return f"{name.rstrip():<44}{times:>8}{x['score_without']:>12.6g}{x['effect']:>+20.3f}{attention}"
 
 
 def _threshold(folder: Path) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch_geometric.data import Batch, Data
 
 from credit_like.config import UserError
 from credit_like.models import GraphEncoder, GraphPool, OneClassHead
-from credit_like.models.one_class import one_class_loss, require_spread, total_variance
+from credit_like.models.one_class import CollapseError, one_class_loss, require_spread, total_variance
 from credit_like.training import seed_everything
 
 #: Of the paper's grid; the outlier class is never used to choose.
@@ -87,7 +88,10 @@ def run(folder: Path, outlier_class: int, seed: int) -> float:
             one_class_loss(_embed(encoder, [train[j] for j in shuffled[i : i + BATCH]]), head.centre).backward()
             adam.step()
     with torch.no_grad():
-        require_spread(_embed(encoder, train), total_variance(before), 1e-6)
+        try:
+            require_spread(_embed(encoder, train), total_variance(before), 1e-6)
+        except CollapseError as error:
+            raise UserError(f"{folder}, seed {seed}: {error}") from error
         scores = head(_embed(encoder, [*held_out, *outliers]))
     return float(roc_auc_score([0] * len(held_out) + [1] * len(outliers), scores.numpy()))
 
@@ -124,6 +128,12 @@ def _numbers(folder: Path, name: str) -> NDArray[np.float64]:
     if len(found) != 1:
         raise UserError(f"{folder} must hold one file *_{name}.txt or *_{name}.txt.gz; it holds {len(found)}")
     try:
-        return np.loadtxt(found[0], delimiter=",", ndmin=2)
-    except ValueError as error:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*input contained no data")  # graphs without edges
+            values = np.loadtxt(found[0], delimiter=",", ndmin=2)
+    except (ValueError, OSError, EOFError) as error:
         raise UserError(f"{found[0]}: {error}") from error
+    wrong = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if len(wrong):
+        raise UserError(f"{found[0]}: row {wrong[0] + 1} holds a value that is not finite")
+    return values

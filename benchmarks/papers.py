@@ -1,7 +1,8 @@
 """python benchmarks/papers.py gat --planetoid FOLDER --name cora --seeds 10: published models, made of our parts.
 
 Likewise ``dgi``, and ``ocgin --tu FOLDER --outlier-class 0``. Without arguments every paper whose data is at hand. Each
-writes its part of benchmarks/results/papers.json; ten seeds of ``gat`` on Cora take a quarter of an hour on one core.
+writes its part of benchmarks/results/papers.json, or of the ``--results FILE``; ten seeds of ``gat`` on Cora take a quarter
+of an hour on one core.
 """
 
 from __future__ import annotations
@@ -44,20 +45,25 @@ def main(argv: Sequence[str] | None = None) -> None:
         paper = papers.add_parser(name)
         paper.add_argument("--planetoid", type=Path, required=True, help="folder that holds the files ind.NAME.*")
         paper.add_argument("--name", default="cora", help="NAME of the files")
-        paper.add_argument("--seeds", type=int, default=10)
     paper = papers.add_parser("ocgin")
     paper.add_argument("--tu", type=Path, required=True, help="folder of a graph classification set in the TU format")
     paper.add_argument("--outlier-class", type=int, default=0, help="the class that training does not see")
-    paper.add_argument("--seeds", type=int, default=10)
+    for paper in papers.choices.values():
+        paper.add_argument("--seeds", type=int, default=10)
+        paper.add_argument("--results", type=Path, default=RESULTS, help="the JSON that gets the figures")
     given = made.parse_args(argv)
-    if given.paper is None:
-        _all_at_hand()
-    elif given.paper == "ocgin":
-        run = partial(_module("ocgin").run, given.tu, given.outlier_class)
-        report("ocgin", f"{given.tu.name}, outlier class {given.outlier_class}", "auroc", run, given.seeds)
-    else:
-        run = partial(_module(given.paper).run, read_planetoid(given.planetoid, given.name))
-        report(given.paper, given.name, "accuracy", run, given.seeds)
+    try:
+        if given.paper is None:
+            _all_at_hand()
+        elif given.paper == "ocgin":
+            run = partial(_module("ocgin").run, given.tu, given.outlier_class)
+            name = f"{given.tu.resolve().name}, outlier class {given.outlier_class}"
+            report("ocgin", name, "auroc", run, given.seeds, given.results)
+        else:
+            run = partial(_module(given.paper).run, read_planetoid(given.planetoid, given.name))
+            report(given.paper, given.name, "accuracy", run, given.seeds, given.results)
+    except UserError as error:
+        sys.exit(f"error: {error}")
 
 
 def _all_at_hand() -> None:
@@ -95,7 +101,7 @@ def report(paper: str, data: str, figure: str, run: Run, seeds: int, results: Pa
             found |= {"published": {"mean": mean, "std": std}, "target": TARGETS[paper, data]}
         known = json.loads(path.read_text()) if path.is_file() else {}
         known.setdefault(paper, {})[data] = found
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(known, indent=2) + "\n")  # each time: a run may take an hour
     print(shown(known))
     return found

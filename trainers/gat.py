@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor, nn
 
-from credit_like.config import ExpandedPath, Settings
+from credit_like.config import ExpandedPath, Settings, UserError
 from credit_like.graphs import FeatureScaler, Vocabulary
 from credit_like.models import GAT, Detector, OwnTraffic, distillation_loss, make_loss
 from credit_like.training import BaseTrainer, TauNormCallback
@@ -193,6 +193,18 @@ class GATTrainer(BaseTrainer):
         """The attack probability of each id of each window, float32[N]: the classifier's head on that node alone."""
         detector: Any = self.model
         return attack_probability(detector.node_logits(batch))
+
+    def attention_step(self, batch: Any) -> Tensor:
+        """How much each transition counts for the id that it leads to, the mean of all layers and heads, float32[E] in
+        the order of ``batch.edge_index``; of the transitions to one id they sum to 1.
+
+        Raises UserError where the model has no attention (``model.conv`` gin).
+        """
+        detector: Any = unwrapped(self.model)
+        try:
+            return detector.attention(batch).mean(dim=(1, 2))
+        except ValueError as error:
+            raise UserError(f"there is no attention to show: {error}") from error
 
     def expert_outputs(self, batch: Any) -> dict[str, Tensor]:
         """What a fusion of experts reads of each window, each float64[B]: ``score`` (the attack probability),

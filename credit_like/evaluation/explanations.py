@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
+from torch_geometric.data import Data
 
 from credit_like.can.captures import Capture
 from credit_like.can.dbc import DbcNames, id_text
@@ -22,6 +23,10 @@ from credit_like.graphs.store import GraphStore
 from credit_like.graphs.windows import rows_of_bus
 
 Ints = NDArray[np.int64]
+
+#: A graph in the form of ``GraphStore.graph`` -> what each edge counts for the node it leads to, float[E]; of the edges
+#: into one node they sum to 1.
+AttentionOf = Callable[[Data], NDArray[np.floating[Any]]]
 
 #: Alarms of a test set that the evaluation explains, and of all of them together; each costs some 150 graphs to score.
 ALARMS, ALARMS_IN_ALL = 8, 32
@@ -40,6 +45,7 @@ class IdEffect(_Part):
     frames: int
     score_without: float
     effect: float = Field(description="what deleting the id takes from the score; log-odds where log_odds is true")
+    attention: float | None = Field(None, description="share of all ids' attention that it gets; null: not asked for")
 
 
 class TransitionEffect(_Part):
@@ -48,6 +54,9 @@ class TransitionEffect(_Part):
     count: int
     score_without: float
     effect: float
+    attention: float | None = Field(
+        None, description="share of the target's attention that it gets; null: not asked for"
+    )
 
 
 class FidelityFigures(_Part):
@@ -128,16 +137,18 @@ def explain(
     score: ScoreGraphs,
     names: DbcNames,
     around: float | None = None,
+    attention: AttentionOf | None = None,
 ) -> dict[str, Any]:
     """The explanations of the store's windows (index, kind), as plain JSON data in the form of ``Explanations``.
 
     ``score`` scores graphs as the detector does. The frames shown are those around ``around`` (seconds of the
-    capture's clock), or around the first frame of the id with the highest effect.
+    capture's clock), or around the first frame of the id with the highest effect. With ``attention`` each id and
+    transition listed also says how much of it it got.
     """
     occlusions = occlude([store.graph(index) for index, _ in windows], score)
     by_name = {capture.name: capture for capture in captures}
     made = [
-        _explanation(store, index, kind, by_name, occlusion, names, around)
+        _explanation(store, index, kind, by_name, occlusion, names, around, attention)
         for (index, kind), occlusion in zip(windows, occlusions, strict=True)
     ]
     return Explanations(explanations=made).model_dump(mode="json")
@@ -151,9 +162,11 @@ def _explanation(
     found: Occlusion,
     names: DbcNames,
     around: float | None,
+    attention: AttentionOf | None,
 ) -> Explanation:
     windows, graph = store.windows, store.graph(index)
     keys = graph.key.tolist()
+    of_node, of_edge = (None, None) if attention is None else _attention(graph, attention)
     ids = [
         IdEffect(
             id=id_text(keys[node]),
@@ -161,6 +174,7 @@ def _explanation(
             frames=int(graph.x[node, NODE_FEATURES.index("message_count")]),
             score_without=float(found.without_node[node]),
             effect=float(found.node_effect[node]),
+            attention=None if of_node is None else float(of_node[node]),
         )
         for node in _highest(found.node_effect)
     ]
@@ -172,6 +186,7 @@ def _explanation(
             count=int(graph.edge_attr[edge, EDGE_FEATURES.index("count")]),
             score_without=float(found.without_edge[edge]),
             effect=float(found.edge_effect[edge]),
+            attention=None if of_edge is None else float(of_edge[edge]),
         )
         for edge in _highest(found.edge_effect)
     ]
@@ -194,6 +209,14 @@ def _explanation(
         fidelity=None if found.fidelity is None else FidelityFigures(**asdict(found.fidelity)),
         frames=_frames(captures[capture], bus, start, stop, guilty, names, around),
     )
+
+
+def _attention(graph: Data, attention: AttentionOf) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What each node and each edge gets of it; of the nodes' shares the sum is 1, unless there is no edge."""
+    of_edge = np.asarray(attention(graph), np.float64)
+    source, target = graph.edge_index.numpy()
+    attending = max(1, len(np.unique(target)))
+    return np.bincount(source, of_edge, minlength=len(graph.key)) / attending, of_edge
 
 
 def _frames(

@@ -59,6 +59,11 @@ class Detector(nn.Module):
         embed: Any = self.network.embed
         return embed(*self._inputs(batch))
 
+    def attention(self, batch: Any) -> Tensor:
+        """float32[E, layers, heads]: the network's ``attention``, in the order of ``batch.edge_index``."""
+        network: Any = self.network
+        return network.attention(*self._inputs(batch)[:6])  # what stands beside joins behind the layers
+
     @torch.no_grad()
     def fit_on_benign(self, batches: Iterable[Any]) -> None:
         """Take the statistics of ``own`` from batches of benign training graphs, which are passed over twice.

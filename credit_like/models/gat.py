@@ -77,6 +77,7 @@ class GAT(nn.Module):
         in_dim = node_features + self.id_encoder.out_dim
         self.projection = nn.Linear(in_dim, projection) if projection else nn.Identity()
         sizes = [projection or in_dim] + [width] * layers
+        self.conv = conv
         self.convs = nn.ModuleList(
             make_convolution(conv, size, width, heads=heads, edge_dim=edge_features, dropout=dropout)
             for size in sizes[:-1]
@@ -149,15 +150,43 @@ class GAT(nn.Module):
         pooled = [nodes] * len(self.pool.kinds)
         return self.classify(torch.cat(pooled if beside is None else [*pooled, beside], dim=1))
 
-    def _outputs(
+    def attention(
         self, x: Tensor, ids: Tensor, edge_index: Tensor, edge_attr: Tensor, batch: Tensor, num_graphs: int
+    ) -> Tensor:
+        """How much each edge counts for the node that it leads to, float32[E, layers, heads], in the order of
+        ``edge_index``; arguments as in ``forward``.
+
+        Of the edges into one node each head's sum to 1. To be called in evaluation mode: in training PyG's layers
+        have dropout in theirs. Raises ValueError for ``conv="gin"``, which has no attention.
+        """
+        if self.conv == "gin":
+            raise ValueError("gin sums what neighbours say without weights, so it has no attention")
+        weights: list[Tensor] = []
+        self._outputs(x, ids, edge_index, edge_attr, batch, num_graphs, weights)
+        return torch.stack(weights, dim=1)
+
+    def _outputs(
+        self,
+        x: Tensor,
+        ids: Tensor,
+        edge_index: Tensor,
+        edge_attr: Tensor,
+        batch: Tensor,
+        num_graphs: int,
+        attention: list[Tensor] | None = None,
     ) -> list[Tensor]:
-        """Node embeddings float32[N, width] after each layer."""
+        """Node embeddings float32[N, width] after each layer, whose attention float32[E, heads] goes to ``attention``
+        where that is given."""
         hidden = self.projection(torch.cat([x, self.id_encoder(ids, batch, num_graphs)], dim=1))
         edges = self.convs[0].group(hidden, edge_index) if isinstance(self.convs[0], GATv2) else edge_index
         outputs = []
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            hidden = self._activate(conv(hidden, edges, edge_attr), norm)
+            if attention is None:
+                hidden = conv(hidden, edges, edge_attr)
+            else:
+                hidden, (_, weights) = conv(hidden, edges, edge_attr, return_attention_weights=True)
+                attention.append(weights)
+            hidden = self._activate(hidden, norm)
             outputs.append(hidden)
         return outputs
 

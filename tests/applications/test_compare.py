@@ -33,6 +33,10 @@ def test_two_runs_are_put_side_by_side(finished: Path, rival: Path, tmp_path: Pa
     assert "AUROC" in shown
     assert f"report: {page}\n" in shown
     text = page.read_text()
+    assert ">AUROC, raw weights<" in text
+    for folder in (finished, rival):
+        raw = json.loads((folder / "metrics.json").read_text())["raw_weights"]["overall"]
+        assert f'data-value="{raw["auroc"]!r}"' in text
     assert "<code>model.width</code>" in text
     assert "<code>save_loc</code>" not in text
 

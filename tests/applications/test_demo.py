@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,9 @@ def test_without_data_it_simulates_drives_and_replaces_its_own(tmp_path: Path, c
     for report in ("gat/report.html", "dgi_ocgin/report.html", "rl_fusion/report.html", "report.html"):
         assert f"report: runs/demo/{report}" in shown
         assert (tmp_path / "runs" / "demo" / report).is_file()
+    for name in ("gat", "dgi_ocgin", "rl_fusion"):  # all of them average, and say whether that helps
+        metrics = json.loads((tmp_path / "runs" / "demo" / name / "metrics.json").read_text())
+        assert metrics["raw_weights"]["overall"]["auroc"] is not None
     first = read_checkpoint(tmp_path / "runs" / "demo" / "gat" / "best_checkpoint.pt")["model"]
     (tmp_path / "runs" / "demo" / "left_over").touch()
     assert main(["demo", "--quick"]) == 0

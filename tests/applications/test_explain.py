@@ -49,6 +49,21 @@ def test_any_window_can_be_explained(finished: Path, tmp_path: Path, capsys: Out
     assert entry["ids"][0]["id"] in shown
 
 
+def test_what_a_gat_attends_to_is_shown_on_request(
+    finished: Path, anomaly: Path, tmp_path: Path, capsys: Output
+) -> None:
+    row = read_scores(finished / "scores.parquet").frame.row(0, named=True)
+    argv = ["--capture", row["capture"], "--time", repr(row["t_start"]), "-o", str(tmp_path / "why.json")]
+    assert main(["explain", str(finished), *argv, "--attention"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"^without the id .* attention$", shown, re.MULTILINE)
+    assert re.search(r"^0x[0-9A-F]+ > 0x[0-9A-F]+ +\d+ +[\d.e-]+ +[+-][\d.]+ +[01]\.\d{3}$", shown, re.MULTILINE)
+    entry = json.loads((tmp_path / "why.json").read_text())["explanations"][0]
+    assert all(0 <= x["attention"] <= 1 for x in [*entry["ids"], *entry["transitions"]])
+    assert main(["explain", str(anomaly), *argv, "--attention"]) == 1
+    assert "DGIOCGINTrainer, which has no attention_step; a run of gat has one" in capsys.readouterr().err
+
+
 def test_a_dbc_file_names_what_is_explained(finished: Path, tmp_path: Path, capsys: Output) -> None:
     found = json.loads((finished / "explanations.json").read_text())["explanations"][0]
     known = found["ids"][0]["id"]

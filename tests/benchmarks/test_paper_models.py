@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
-from benchmarks import _paper_dgi, _paper_ocgin
+from benchmarks import _paper_dgi, _paper_ocgin, papers
 from credit_like.config import UserError
 
 
@@ -72,6 +73,33 @@ def test_tu_graphs_are_read_whole(packed: bool, labelled: bool, tmp_path: Path) 
 
 def test_the_class_that_training_did_not_see_is_farther(tmp_path: Path) -> None:
     assert _paper_ocgin.run(write_tu(tmp_path / "shapes"), 1, seed=0) > 0.95
+
+
+def test_attributes_alone_and_negative_labels_will_do_and_graphs_may_lack_edges(tmp_path: Path) -> None:
+    folder = write_tu(tmp_path / "shapes", labelled=False)
+    labels = (folder / "SHAPES_graph_labels.txt").read_text()
+    (folder / "SHAPES_graph_labels.txt").write_text(labels.replace("5", "-1").replace("9", "1"))
+    nodes = len((folder / "SHAPES_graph_indicator.txt").read_text().splitlines())
+    given = np.random.default_rng(1).normal(size=(nodes, 3))
+    np.savetxt(folder / "SHAPES_node_attributes.txt", given, delimiter=", ")
+    graphs = _paper_ocgin.read_tu(folder)
+    assert [int(graph.y) for graph in graphs] == [-1] * 60 + [1] * 20
+    np.testing.assert_allclose(torch.cat([graph.x for graph in graphs]), given, rtol=1e-6)
+    (folder / "SHAPES_A.txt").write_text("")
+    assert [graph.num_edges for graph in _paper_ocgin.read_tu(folder)] == [0] * 80
+    assert 0 <= _paper_ocgin.run(folder, 1, seed=0) <= 1
+
+
+def test_the_command_writes_where_it_is_told_and_says_what_is_wrong(tmp_path: Path) -> None:
+    folder, results = write_tu(tmp_path / "shapes"), tmp_path / "new" / "mine.json"
+    arguments = ["ocgin", "--tu", str(folder), "--outlier-class", "1", "--seeds", "1", "--results", str(results)]
+    papers.main(arguments)
+    assert list(json.loads(results.read_text())["ocgin"]) == ["shapes, outlier class 1"]
+    (folder / "SHAPES_node_attributes.txt").write_text("nan\n" + "1\n" * 600)
+    with pytest.raises(SystemExit, match=r"^error: .*SHAPES_node_attributes.txt: row 1 holds a value that is not fin"):
+        papers.main(arguments)
+    with pytest.raises(SystemExit, match=r"^error: .*ind\.toy\.x is not there"):
+        papers.main(["dgi", "--planetoid", str(folder), "--name", "toy"])
 
 
 def test_folders_that_are_no_tu_data_are_refused(tmp_path: Path) -> None:

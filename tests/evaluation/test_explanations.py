@@ -58,7 +58,7 @@ def test_the_guilty_id_comes_first_with_the_frames_around_its_first(store: Graph
     ]  # fmt: skip
     assert entry["score"] == 0.9
     assert entry["ids"][0] | {"effect": 0} == {
-        "id": "0x18FEF100", "name": "", "frames": 14, "score_without": 0.2, "effect": 0,
+        "id": "0x18FEF100", "name": "", "frames": 14, "score_without": 0.2, "effect": 0, "attention": None,
     }  # fmt: skip
     assert entry["ids"][0]["effect"] == pytest.approx(np.log(9) + np.log(4))
     assert {x["id"] for x in entry["ids"]} == {"0x18FEF100", "0x100", "0x200"}
@@ -68,6 +68,23 @@ def test_the_guilty_id_comes_first_with_the_frames_around_its_first(store: Graph
     assert [x["data"] for x in frames] == [f"{row:02X} 00" for row in range(30, 30 + FRAMES)]
     assert "0x18FEF100" in {x["id"] for x in frames}
     assert frames[0]["t"] == pytest.approx(100.3)
+
+
+def test_attention_is_shared_out_among_ids_and_transitions(store: GraphStore, capture: Capture) -> None:
+    """Every edge into a node gets the same: the share of an id is then that of the ids it leads to, counted so."""
+
+    def evenly(graph: Data) -> np.ndarray:
+        target = graph.edge_index[1].numpy()
+        return 1 / np.bincount(target)[target]
+
+    (entry,) = explain(store, [(1, "")], [capture], suspects_long, DbcNames(), attention=evenly)["explanations"]
+    edges = {(x["source"], x["target"]): x["attention"] for x in entry["transitions"]}
+    into = {target: sum(1 for _, other in edges if other == target) for _, target in edges}
+    assert edges == {pair: pytest.approx(1 / into[pair[1]]) for pair in edges}
+    of_ids = {x["id"]: x["attention"] for x in entry["ids"]}
+    assert sum(of_ids.values()) == pytest.approx(1)
+    for name, share in of_ids.items():
+        assert share == pytest.approx(sum(x for (source, _), x in edges.items() if source == name) / len(into))
 
 
 def test_frames_are_those_around_the_time_asked_for(store: GraphStore, capture: Capture) -> None:

@@ -189,6 +189,39 @@ def test_a_choice_that_does_not_exist_is_refused(choice: dict[str, object], mess
         make(**choice)
 
 
+@pytest.mark.parametrize("conv", ["gatv2", "gat", "transformer"])
+def test_attention_is_shared_out_among_the_edges_into_a_node(conv: str) -> None:
+    model = make(conv=conv, layers=3).eval()
+    batch = Batch.from_data_list(list(ODD_GRAPHS))
+    found = model.attention(batch.x, batch.ids, batch.edge_index, batch.edge_attr, batch.batch, batch.num_graphs)
+    assert found.shape == (13, 3, 2)
+    target = batch.edge_index[1]
+    total = torch.zeros(batch.num_nodes, 3, 2).index_add(0, target, found)[target.unique()]
+    torch.testing.assert_close(total, torch.ones_like(total))
+    assert float(found.detach().std()) > 0.05  # not the same for all edges
+
+
+def test_attention_is_what_the_layers_weigh_messages_with() -> None:
+    """The first layer's, from its formula (Brody et al. 2022, equation 7)."""
+    model, one = make(layers=1, id_encoder="none").eval(), graph(1, 5, 12)
+    conv, (source, target) = model.convs[0], one.edge_index
+    summed = conv.lin_l(one.x)[source] + conv.lin_r(one.x)[target] + conv.lin_edge(one.edge_attr)
+    logit = (nn.functional.leaky_relu(summed, 0.2).view(12, 2, 4) * conv.att).sum(dim=2).exp()
+    expected = logit / torch.zeros(5, 2).index_add(0, target, logit)[target]
+    zeros = torch.zeros(5, dtype=torch.int64)
+    found = model.attention(one.x, one.ids, one.edge_index, one.edge_attr, zeros, 1)
+    torch.testing.assert_close(found[:, 0], expected)
+
+
+def test_without_edges_there_is_no_attention_and_gin_has_none() -> None:
+    alone = graph(4, 3, 0)
+    arguments = (alone.x, alone.ids, alone.edge_index, alone.edge_attr, torch.zeros(3, dtype=torch.int64), 1)
+    for conv in ("gatv2", "gat", "transformer"):
+        assert make(conv=conv).eval().attention(*arguments).shape == (0, 2, 2)
+    with pytest.raises(ValueError, match="gin sums what neighbours say without weights, so it has no attention"):
+        make(conv="gin").attention(*arguments)
+
+
 class _Vocabulary(nn.Module):
     def forward(self, key: Tensor) -> Tensor:
         return torch.where(key < 9, key + 1, 0)

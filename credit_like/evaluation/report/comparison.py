@@ -99,11 +99,15 @@ def _figures(comparison: Comparison, reports: Mapping[str, str]) -> Html:
                 *(_own(windows, name, ratio) for name in ("auroc", "auprc", "precision", "recall", "f1")),
                 _own(windows, "fpr", percent),
                 _own(windows, "false_alarms_per_hour", count),
+                _raw_auroc(run.metrics["raw_weights"]),
             ]
         )
     columns = ["Run", "Trainer", "Attacks found", "Median time to alarm", "AUROC", "AUPRC", "Precision", "Recall", "F1"]
-    columns += ["FPR", "False alarms/h"]
-    note = "Small print below a figure is its own 95 % block-bootstrap interval; it is not that of a difference."
+    columns += ["FPR", "False alarms/h", "AUROC, raw weights"]
+    note = (
+        "Small print below a figure is its own 95 % block-bootstrap interval; it is not that of a difference. Raw "
+        "weights are those before averaging: what they reach says whether averaging helped."
+    )
     return section(
         "figures",
         "Side by side",
@@ -120,6 +124,16 @@ def _own(windows: Mapping[str, Any], name: str, write: Callable[[float], str]) -
     known = windows["intervals"].get(name)
     small = tag("span", f"{write(known[0])} to {write(known[1])}", class_="interval") if known else ""
     return Cell(join([write(value), small]), value)
+
+
+def _raw_auroc(raw: Mapping[str, Any] | None) -> Cell:
+    if raw is None:
+        return Cell("not averaged")
+    figures = raw["overall"]
+    value = figures["auroc"]
+    if value is None:
+        return Cell(tag("span", "undefined", class_="none"), note=figures["undefined"]["auroc"])
+    return Cell(ratio(value), value)
 
 
 def _differences(comparison: Comparison) -> Html:
