@@ -11,6 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch_geometric.data import Batch
 
+from credit_like._partition import cut_to_multiple, even_borders
 from credit_like.config import UserError
 from credit_like.graphs._gather import PackedGraphs, resident
 from credit_like.graphs.rewiring import ChangeEdges
@@ -34,6 +35,11 @@ class PackedLoader:
     of that store object: batches are then gathered without a copy from the host or a synchronisation. A larger store
     stays memory-mapped, and each batch is copied. There are no worker processes.
 
+    ``rank`` and ``num_replicas`` give one of several processes its share: together their k-th batches are the k-th
+    batch of one process, and all have as many. ``batch_size`` counts over all of them (``even_borders`` says how it is
+    shared); ``max_nodes`` and ``max_edges`` hold for the batch of each, and some batches are cut in half then, so that
+    their number is a multiple of the processes.
+
     ``change`` is done to every batch, on the store's device; see ``credit_like.graphs.rewiring``.
 
     ``state_dict`` is plain data; a loader made of the same arguments that loads it yields exactly the batches that
@@ -53,7 +59,12 @@ class PackedLoader:
         weights: ArrayLike | None = None,
         device: str | torch.device = "cpu",
         change: ChangeEdges | None = None,
+        rank: int = 0,
+        num_replicas: int = 1,
     ) -> None:
+        if not 0 <= rank < num_replicas:
+            raise ValueError(f"rank must lie in 0 .. num_replicas - 1; got {rank} of {num_replicas}")
+        self.rank, self.num_replicas = rank, num_replicas
         self.store = store
         self.indices = _checked_indices(store, indices)
         if batch_size is None and max_nodes is None and max_edges is None:
@@ -94,8 +105,8 @@ class PackedLoader:
         self._weights = given
 
     def __len__(self) -> int:
-        """Batches in the current epoch."""
-        return len(self._borders(self._order())) - 1
+        """Batches in the current epoch, as many for every process."""
+        return (len(self._borders(self._order())) - 1) // self.num_replicas
 
     def __iter__(self) -> Iterator[Batch]:
         order = self._order()
@@ -106,11 +117,12 @@ class PackedLoader:
         graphs = torch.from_numpy(self.indices[order]).to(self._graphs.device)
         nodes = np.concatenate([np.zeros(1, np.int64), np.cumsum(self._nodes[order])])[borders]
         edges = np.concatenate([np.zeros(1, np.int64), np.cumsum(self._edges[order])])[borders]
-        for number in range(first, len(borders) - 1):
+        for number in range(first, (len(borders) - 1) // self.num_replicas):
+            share = number * self.num_replicas + self.rank
             batch = self._graphs.batch(
-                graphs[borders[number] : borders[number + 1]],
-                int(nodes[number + 1] - nodes[number]),
-                int(edges[number + 1] - edges[number]),
+                graphs[borders[share] : borders[share + 1]],
+                int(nodes[share + 1] - nodes[share]),
+                int(edges[share + 1] - edges[share]),
             )
             batch = batch if self.change is None else self.change(batch)
             self._done = number + 1
@@ -151,11 +163,12 @@ class PackedLoader:
         return rng.permutation(n) if self.shuffle else np.arange(n)
 
     def _borders(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
-        """int64[batches + 1]: where each batch begins in ``order``, with its length at the end."""
+        """int64[batches + 1]: where each batch begins in ``order`` for all processes, with its length at the end."""
         n = len(order)
         if self.max_nodes is None and self.max_edges is None and self.batch_size is not None:
-            return np.append(np.arange(0, n, self.batch_size), n)
-        limits = [(np.arange(1, n + 1), n if self.batch_size is None else self.batch_size)]
+            return even_borders(n, self.batch_size, self.num_replicas)
+        most = n if self.batch_size is None else max(1, self.batch_size // self.num_replicas)
+        limits = [(np.arange(1, n + 1), most)]
         if self.max_nodes is not None:
             limits.append((np.cumsum(self._nodes[order]), self.max_nodes))
         if self.max_edges is not None:
@@ -165,11 +178,12 @@ class PackedLoader:
             before = [int(total[first - 1]) if first else 0 for total, _ in limits]
             reach = [np.searchsorted(total, b + most, "right") for (total, most), b in zip(limits, before, strict=True)]
             borders.append(int(min(reach)))
-        return np.array(borders)
+        return cut_to_multiple(np.array(borders), self.num_replicas)
 
     def _fingerprint(self, order: NDArray[np.int64]) -> str:
         digest = hashlib.sha256(self.store.digest.encode())
-        for part in (self.indices[order], self._borders(order)):
+        share = [np.array([self.rank, self.num_replicas])] if self.num_replicas > 1 else []
+        for part in (self.indices[order], self._borders(order), *share):
             digest.update(part.astype("<i8").tobytes())
         return digest.hexdigest()
 

@@ -104,6 +104,58 @@ def test_budgets_are_kept_and_used(
             assert any(limit is not None and size + m > limit for (size, limit), m in zip(sizes, more, strict=True))
 
 
+@given(
+    n=st.integers(4, 60),
+    batch_size=st.none() | st.integers(4, 17),
+    max_nodes=st.none() | st.integers(60, 400),
+    replicas=st.integers(1, 4),
+    epoch=st.integers(0, 3),
+)
+def test_processes_share_an_epoch(
+    store: GraphStore, n: int, batch_size: int | None, max_nodes: int | None, replicas: int, epoch: int
+) -> None:
+    """Disjoint, complete, as many batches for each; without budgets the union of the k-th is one process's k-th."""
+    if batch_size is max_nodes is None:
+        batch_size = 4
+
+    def share(rank: int, of: int) -> list[list[int]]:
+        loader = PackedLoader(store, np.arange(n), batch_size, max_nodes, shuffle=True, rank=rank, num_replicas=of)
+        loader.set_epoch(epoch)
+        batches = list(loader)
+        assert len(loader) == len(batches)
+        assert all(max_nodes is None or batch.num_nodes <= max_nodes for batch in batches)
+        return [batch.window.tolist() for batch in batches]
+
+    shares = [share(rank, replicas) for rank in range(replicas)]
+    assert len({len(batches) for batches in shares}) == 1
+    union = [[i for part in step for i in part] for step in zip(*shares, strict=True)]
+    alone = share(0, 1)
+    assert sorted(i for step in union for i in step) == list(range(n))
+    if max_nodes is None:
+        steps = len(union) if len(union) == len(alone) else len(union) - 1  # a last batch that is too small to share
+        assert union[:steps] == alone[:steps]
+        for step in zip(*shares, strict=True):
+            assert max(map(len, step)) - min(map(len, step)) <= 1
+
+
+def test_a_share_resumes_where_it_was_and_no_other_does(store: GraphStore) -> None:
+    def loader(rank: int) -> PackedLoader:
+        return PackedLoader(store, np.arange(40), 8, shuffle=True, rank=rank, num_replicas=2)
+
+    whole, begun = seen(loader(1)), loader(1)
+    batches = iter(begun)
+    done = [i for _ in range(2) for i in next(batches).window.tolist()]
+    resumed = loader(1)
+    resumed.load_state_dict(begun.state_dict())
+    assert done + seen(resumed) == whole
+    other = loader(0)
+    other.load_state_dict(begun.state_dict())
+    with pytest.raises(ValueError, match="the loader's state is of another order"):
+        list(other)
+    with pytest.raises(ValueError, match="rank must lie in"):
+        loader(2)
+
+
 def test_a_graph_larger_than_the_budget_is_named(store: GraphStore) -> None:
     largest = int(np.diff(store.node_ptr).argmax())
     most = int(np.diff(store.node_ptr).max())
