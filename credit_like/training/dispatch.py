@@ -97,7 +97,7 @@ class Dispatcher:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Each hook takes back its state; one that was not there when it was saved starts afresh."""
         for name, hook in self._stateful():
-            if state.get(name):
+            if name in state:
                 hook.load_state_dict(state[name])
 
     def _stateful(self) -> list[tuple[str, Any]]:

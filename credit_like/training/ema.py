@@ -31,7 +31,8 @@ class EMATracker:
         start_step: until so many updates the shadow is a plain copy of the model.
 
     ``shadow`` is an OrderedDict name -> Tensor, float32 at least (float64 stays). Tied weights stand in it once,
-    under their first name. Not supported: a parameter that is added after construction (TypeError on update).
+    under their first name. Not supported: a parameter that is added after construction (TypeError on update), and
+    tensors of which one is a part of another.
 
     >>> net = nn.Linear(2, 1)
     >>> ema = EMATracker(net, decay=0.9)
@@ -91,7 +92,11 @@ class EMATracker:
         Where dtypes differ the full-precision shadow is kept aside while the model holds its rounded copy.
         """
         self._pair(model)
+        exchanged: set[Any] = set()
         for name, value in self._by_name.items():
+            if _place(value) in exchanged:
+                continue  # another tensor over the same memory, such as one made of `.data`: it holds the same already
+            exchanged.add(_place(value))
             shadow = self.shadow[name]
             if self._swapped and name in self._kept_aside:
                 value.copy_(shadow)
@@ -215,6 +220,13 @@ def _like(shadows: list[Tensor], values: list[Tensor]) -> list[Tensor]:
     if values[0].dtype is shadows[0].dtype and values[0].device == shadows[0].device:
         return values
     return [value.to(shadow.device, shadow.dtype) for shadow, value in zip(shadows, values, strict=True)]
+
+
+def _place(value: Tensor) -> Any:
+    """Equal for two plain tensors that are one memory, seen alike."""
+    if type(value) in (Tensor, nn.Parameter) and value.layout is torch.strided and value.data_ptr():
+        return value.device, value.data_ptr(), value.dtype, value.shape, value.stride()
+    return id(value)
 
 
 def _full_precision(dtype: torch.dtype) -> torch.dtype:

@@ -32,7 +32,9 @@ class Hook:
         return dict(self._stored())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._stored().update(state)
+        stored = self._stored()
+        stored.clear()  # what was stored after the checkpoint has not happened
+        stored.update(state)
 
     def _stored(self) -> dict[str, Any]:
         # Made on first use, so that a subclass need not call super().__init__().

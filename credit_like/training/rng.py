@@ -63,17 +63,19 @@ def rng_kept() -> Iterator[None]:
 def set_epoch(loader: Any, seed: int, epoch: int) -> None:
     """Make the order of ``loader`` a pure function of (seed, epoch).
 
-    Calls ``set_epoch`` on the loader, its samplers and its data set where they have it, and reseeds the generators
-    that they carry. Call it before an iterator is made.
+    Calls ``set_epoch`` on the loader, its samplers and its data sets (also those within a subset or a concatenation)
+    where they have it, and reseeds the generators that they carry. Call it before an iterator is made.
     """
-    batch_sampler = getattr(loader, "batch_sampler", None)
-    parts = [loader, getattr(loader, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None)]
-    parts.append(getattr(loader, "dataset", None))
     done: set[int] = set()
-    for part in parts:
+    parts = [loader]
+    while parts:
+        part = parts.pop(0)
         if part is None or id(part) in done:
             continue
         done.add(id(part))
+        parts += [getattr(part, name, None) for name in ("batch_sampler", "sampler", "dataset")]
+        several = getattr(part, "datasets", None)
+        parts += several if isinstance(several, list | tuple) else []
         if callable(getattr(part, "set_epoch", None)):
             part.set_epoch(epoch)
         generator = getattr(part, "generator", None)

@@ -285,6 +285,30 @@ def test_power_iteration_vectors_are_left_out(form: Any) -> None:
             assert float(value.norm()) == pytest.approx(1.0, abs=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_tensors_over_the_same_memory_are_exchanged_once(dtype: torch.dtype) -> None:
+    """A parameter made of another one's ``.data`` is another object; exchanged twice, the raw weights would be lost."""
+
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one = nn.Parameter(torch.full((3,), 2.0, dtype=dtype))
+            self.two = nn.Parameter(self.one.data)
+            self.register_buffer("three", self.one.data)
+
+    model = Shared()
+    ema = EMATracker(model, decay=0.5)
+    with torch.no_grad():
+        model.one.fill_(7.0)
+    ema.update(model)
+    raw, shadow = frozen(model.state_dict()), frozen(ema.shadow)
+    for _ in range(2):
+        with ema.averaged(model):
+            assert frozen(model.one) == frozen(model.two) == frozen(model.three) != raw["one"]
+        assert frozen(model.state_dict()) == raw
+        assert frozen(ema.shadow) == shadow
+
+
 def test_a_parameter_that_only_looks_like_a_power_vector_is_averaged() -> None:
     class Attention(nn.Module):
         def __init__(self) -> None:

@@ -171,6 +171,18 @@ def test_a_state_that_cannot_be_kept_does_not_hide_the_failure(
     assert "the state at the failure could not be kept: 'the second one'" in capsys.readouterr().err
 
 
+def test_what_a_hook_stored_after_the_checkpoint_has_not_happened() -> None:
+    """A notebook keeps the hook, and resumes with it."""
+
+    class Keeps(Hook):
+        def after_fit(self, trainer: BaseTrainer) -> None: ...
+
+    empty, hook = Dispatcher([Keeps()]).state_dict(), Keeps()
+    hook.store("later", 1)
+    Dispatcher([hook]).load_state_dict(empty)
+    assert hook.get("later") is None
+
+
 def test_a_stop_and_a_failure_are_told_apart(tmp_path: Path) -> None:
     heard: list[Any] = []
     hook = LambdaHook(on_cancel=lambda t, m: heard.append("cancel"), on_exception=lambda t, m, e: heard.append(repr(e)))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import ConcatDataset, DataLoader, Subset
 
 from credit_like.training import Callback, read_checkpoint
 from credit_like.training.checkpointing import snapshot
@@ -200,6 +200,34 @@ def test_two_loaders_side_by_side(fate: str, tmp_path: Path) -> None:
     with pytest.raises(raised):
         fit(tmp_path / "resumed", lambda *moment: act() if moment[0] == "train" and moment[1:] >= (1, 6) else None)
     assert not torch.is_autocast_enabled("cpu")
+    fit(tmp_path / "resumed", None)
+    assert outcome(tmp_path / "resumed") == outcome(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("within", ["a subset", "a concatenation"])
+def test_a_data_set_with_a_generator_of_its_own(within: str, tmp_path: Path) -> None:
+    """Its noise is a function of (seed, epoch) too, wherever the loader holds it."""
+
+    class Noisy(Samples):
+        def __init__(self) -> None:
+            super().__init__(TRAIN, 1)
+            self.generator = torch.Generator().manual_seed(8)
+
+        def __getitem__(self, index: int) -> Any:
+            x, y = super().__getitem__(index)
+            return x + 0.3 * torch.randn(5, generator=self.generator), y
+
+    def fit(folder: Path, moment: Any) -> None:
+        setup, noisy = Setup(), Noisy()
+        trainer = setup.trainer(folder)
+        trainer.moment = moment
+        data: Any = Subset(noisy, range(20)) if within == "a subset" else ConcatDataset([Samples(8, 3), noisy])
+        optimizer = setup.build_optimizer(trainer.model)
+        trainer.fit({}, DataLoader(data, 4, shuffle=True), batches_of(), optimizer, nn.MSELoss(), nn.MSELoss())
+
+    fit(tmp_path / "undisturbed", None)
+    with pytest.raises(Stopped):
+        fit(tmp_path / "resumed", at("train", 1, 2, FATES["sigterm"][0]))
     fit(tmp_path / "resumed", None)
     assert outcome(tmp_path / "resumed") == outcome(tmp_path / "undisturbed")
 
