@@ -76,6 +76,17 @@ class TestClock:
         with pytest.raises(LogError, match=r"drive\.log:\d+: time runs backwards by .* sort the log by time"):
             read_log(log(tmp_path, "\n".join(lines) + "\n"))
 
+    @pytest.mark.parametrize(("restarts", "frames", "read"), [(16, 40, True), (17, 40, False), (17, 17_000, True)])
+    def test_how_often_time_may_run_backwards(self, restarts: int, frames: int, read: bool, tmp_path: Path) -> None:
+        parts = np.array_split(np.arange(frames), restarts + 1)
+        lines = [f"({t}.0) can0 123#\n" for part in parts for t in range(1, len(part) + 1)]
+        path = log(tmp_path, "".join(lines))
+        if read:
+            assert len(read_log(path)) == restarts + 1
+            return
+        with pytest.raises(LogError, match=r"time runs backwards by \d+ s, and so it does 17 times in 40 frames"):
+            read_log(path)
+
     def test_a_clock_that_stands_still_needs_a_rate(self, tmp_path: Path) -> None:
         path = log(tmp_path, "(0.000000) can0 123#00\n" * 5)
         with pytest.raises(LogError, match=r"has no clock, .* with --assume-rate or data.assume_rate"):
@@ -103,6 +114,13 @@ class TestBadLines:
         assert message.count("line 30") == 5
         assert message.endswith("or allow more with --max-bad-lines or data.max_bad_lines")
         assert len(read_log(log(tmp_path, content), max_bad_lines=0.03)[0].frames) == 300
+
+    def test_exactly_the_share_is_allowed(self, tmp_path: Path) -> None:
+        lines = ["oops", *(f"({t}.0) can0 123#00" for t in range(999))]
+        (capture,) = read_log(log(tmp_path, "\n".join(lines) + "\n"), format="candump")
+        assert len(capture.frames) == 999
+        with pytest.raises(LogError, match=r"1 of 999 lines \(0\.100%\) are no frames"):
+            read_log(log(tmp_path, "\n".join(lines[:-1]) + "\n"), format="candump")
 
 
 class TestRefusals:
