@@ -39,10 +39,11 @@ def fit(
     """
 
     def build() -> nn.Module:
-        model: Any = cls.build_model(job.model, vocabulary, scaler)
-        if hasattr(model, "fit_on_benign"):
+        model = cls.build_model(job.model, vocabulary, scaler)
+        fit_on_benign: Any = getattr(model, "fit_on_benign", None)
+        if fit_on_benign is not None:
             rows = data.windows(TRAIN, label=0)
-            model.fit_on_benign(PackedLoader(data.store, rows, job.loader.eval_batch_size, change=change_edges))
+            fit_on_benign(PackedLoader(data.store, rows, job.loader.eval_batch_size, change=change_edges))
         return model
 
     trainer = trainer_around(cls, job, build, resume=resume)

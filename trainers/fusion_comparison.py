@@ -15,6 +15,7 @@ from torch import Tensor
 from credit_like.evaluation.fusion import (
     ANOMALY_ALONE,
     BEST_FIXED,
+    EITHER,
     GAT_ALONE,
     HALF,
     LOGISTIC,
@@ -73,6 +74,7 @@ class Combiners:
             POLICY: fused.gather(1, chosen[:, None])[:, 0],
             GAT_ALONE: aligned[:, GAT],
             ANOMALY_ALONE: aligned[:, ANOMALY],
+            EITHER: aligned.amax(dim=1),
             HALF: aligned.mean(dim=1),
             BEST_FIXED: fused[:, self.alpha],
             ORACLE: fused.gather(1, best[:, None])[:, 0],

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from credit_like.config import ExpandedPath, Settings
 from credit_like.models.fusion import (
     ANOMALY,
+    EITHER,
     GAT,
     POLICY,
     DoubleDQN,
@@ -79,6 +80,11 @@ class RLFusionSettings(BaseTrainer.Settings):
     deploy_margin: float = Field(
         1.0, ge=0, description="standard errors by which the policy must beat the best single expert on validation"
     )
+    deploy: Literal["earned", "either"] = Field(
+        "earned",
+        description="earned: the policy, or the better expert, by validation windows. either: alarm when either expert "
+        "would, for attacks of kinds that validation does not show",
+    )
 
     @model_validator(mode="after")
     def _is_proven(self) -> RLFusionSettings:
@@ -121,7 +127,8 @@ class RLFusionTrainer(BaseTrainer):
     window. Validation records ``loss`` (of the values of all actions), ``reward`` and ``reward_<component>`` of the
     greedy policy, ``auroc`` of its score, the rewards of either expert alone, ``gat_reward`` and ``anomaly_reward``,
     and ``deployed_reward``, that of the rule that is put to use: the policy only where it beats the best single expert
-    on these windows by ``deploy_margin`` standard errors, otherwise that expert. The rule is kept with the weights it
+    on these windows by ``deploy_margin`` standard errors, otherwise that expert; with ``deploy: either`` the greater of
+    both experts' scores. The rule is kept with the weights it
     was judged with (raw and averaged ones each have their own), and ``predict_step`` follows it.
     """
 
@@ -224,7 +231,7 @@ class RLFusionTrainer(BaseTrainer):
     def validate(self, epoch: int, valid_loader: Any, criterion: Any, metrics: Any) -> None:
         policy, scores, labels = self.policy, [], []
         taken = torch.zeros(len(policy.alphas), dtype=torch.int64, device=self.device)
-        earned: list[Tensor] = []  # float64[B, 3] a batch: anomaly, gat, policy
+        earned: list[Tensor] = []  # float64[B, 4] a batch, in the order of RULES
         for batch in self.batches(valid_loader, "valid"):
             values = policy.values(batch["columns"])
             fused = policy.fused(batch["columns"])
@@ -232,12 +239,15 @@ class RLFusionTrainer(BaseTrainer):
             self.record("loss", criterion(values.double(), rewards))
             action = values.argmax(dim=1)
             mine = self._record_rewards(batch, action, rewards)
-            earned.append(torch.stack([rewards[:, 0], rewards[:, -1], mine], dim=1))
+            either = self.reward_of(policy.aligned(batch["columns"]).amax(dim=1), batch["y"])
+            earned.append(torch.stack([rewards[:, 0], rewards[:, -1], mine, either], dim=1))
             taken += torch.bincount(action, minlength=len(taken))
             scores.append(fused.gather(1, action[:, None])[:, 0])
             labels.append(batch["y"])
         all_earned = torch.cat(earned)
-        rule = deployed_rule(all_earned, self.chosen.deploy_margin)
+        rule = EITHER
+        if self.chosen.deploy == "earned":
+            rule = deployed_rule(all_earned[:, :EITHER], self.chosen.deploy_margin)
         means = all_earned.mean(dim=0)
         ranked = ranking(torch.cat(scores), torch.cat(labels))
         for name, value in (

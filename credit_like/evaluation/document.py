@@ -171,7 +171,7 @@ class Fusion(_Part):
     experts: dict[str, str] = Field(description="gat, anomaly -> the trainer that made it")
     threshold: float = Field(description="of the fused score, in training, validation and test")
     rewards: dict[str, float] = Field(description="what each outcome of a decision is worth")
-    rule: Literal["policy", "gat", "anomaly"] = Field(description="what is in use")
+    rule: Literal["policy", "gat", "anomaly", "either"] = Field(description="what is in use")
     best_fixed_alpha: float = Field(description="chosen on the fusion windows")
     alphas: list[float]
     benign_by_alpha: list[int] = Field(description="benign test windows that the policy gives each alpha")

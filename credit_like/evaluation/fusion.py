@@ -14,7 +14,8 @@ Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 POLICY, GAT_ALONE, ANOMALY_ALONE = "policy", "GAT alone", "anomaly alone"
-HALF, BEST_FIXED, LOGISTIC, SMALL_MLP, ORACLE = (
+EITHER, HALF, BEST_FIXED, LOGISTIC, SMALL_MLP, ORACLE = (
+    "either",
     "fixed alpha 0.5",
     "best fixed alpha",
     "logistic regression",
@@ -27,6 +28,7 @@ COMPARED = {
     POLICY: "what the agent has learnt: an alpha for each window",
     GAT_ALONE: "alpha 1 for every window",
     ANOMALY_ALONE: "alpha 0 for every window",
+    EITHER: "the greater of both scores: an alarm where either expert alone would give one",
     HALF: "the mean of both scores",
     BEST_FIXED: "one alpha for every window: the best on the fusion windows",
     LOGISTIC: "of attack against benign, on the policy's states, each window weighted by what is at stake in it",

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from credit_like.models.fusion import (
     ANOMALY,
+    EITHER,
     GAT,
     DoubleDQN,
     FusionPolicy,
@@ -85,7 +86,7 @@ def test_the_fused_score_is_the_mixture_by_the_chosen_alpha_or_an_expert_s_alone
     assert policy.alphas.tolist() == [0.0, 0.25, 0.5, 0.75, 1.0]
     assert policy.fused(columns)[0].tolist() == pytest.approx([0.2, 0.35, 0.5, 0.65, 0.8])
     assert policy(columns).tolist() == pytest.approx([0.35, 0.75])
-    for rule, expected in ((ANOMALY, [0.2, 1.0]), (GAT, [0.8, 0.0])):
+    for rule, expected in ((ANOMALY, [0.2, 1.0]), (GAT, [0.8, 0.0]), (EITHER, [0.8, 1.0])):
         policy.rule.fill_(rule)
         assert policy(columns).tolist() == pytest.approx(expected)
 

@@ -96,6 +96,16 @@ def test_an_untrained_policy_is_not_deployed_and_predictions_follow_the_expert(t
     assert torch.equal(scores, trainer.policy.aligned(valid.values)[:, GAT])
 
 
+def test_either_expert_may_alarm_where_that_is_asked_for(tmp_path: Path) -> None:
+    trainer, row, valid = fitted(tmp_path, "dqn", always, epochs=1, n=200, updates=1, deploy="either")
+    loader = arguments(trainer, valid, valid)["valid_loader"]
+    scores = torch.cat(trainer.predict_on(loader, ckpt_path="best"))
+    assert torch.equal(scores, trainer.policy.aligned(valid.values).amax(dim=1))
+    alarms = scores > trainer.policy.threshold
+    assert torch.equal(alarms, (trainer.policy.aligned(valid.values) > trainer.policy.threshold).any(dim=1))
+    assert row["valid_deployed_reward"] != row["valid_gat_reward"]
+
+
 def test_a_test_set_does_not_choose_the_rule_that_it_judges(tmp_path: Path) -> None:
     trainer, _, _ = fitted(tmp_path, "dqn", either, epochs=2, use_ema=False)
     assert int(trainer.policy.rule) == POLICY

@@ -12,7 +12,7 @@ from credit_like.evaluation.report.axes import Axis, Series, chart
 from credit_like.evaluation.report.markup import Cell, Html, figure, join, pointer, section, table, tag
 from credit_like.evaluation.report.words import count, percent, ratio, signed
 
-_IN_USE = {"policy": "policy", "gat": "GAT alone", "anomaly": "anomaly alone"}
+_IN_USE = {"policy": "policy", "gat": "GAT alone", "anomaly": "anomaly alone", "either": "either"}
 
 
 def fusion(metrics: Mapping[str, Any]) -> Html:
@@ -35,6 +35,11 @@ def _verdict(found: Mapping[str, Any]) -> Html:
     gain = signed(policy - rows[best]["reward"])
     if found["rule"] == "policy":
         text = f"In use: the policy ({found['agent']}). On validation windows it earned {gain} a window beside {best}"
+    elif found["rule"] == "either":
+        text = (
+            "In use, as the configuration asks: an alarm of either expert. It earned "
+            f"{signed(rows['either']['reward'] - rows[best]['reward'])} a window beside {best} on validation windows"
+        )
     else:
         text = (
             f"In use: {_IN_USE[found['rule']]}. The policy ({found['agent']}) was not shown to beat it on validation "

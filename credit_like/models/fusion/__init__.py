@@ -3,7 +3,7 @@
 from credit_like.models.fusion.dqn import DoubleDQN, QNetwork
 from credit_like.models.fusion.learner import Learner
 from credit_like.models.fusion.neural_linucb import LinUCBNetwork, NeuralLinUCB
-from credit_like.models.fusion.policy import ANOMALY, GAT, POLICY, RULES, FusionPolicy
+from credit_like.models.fusion.policy import ANOMALY, EITHER, GAT, POLICY, RULES, FusionPolicy
 from credit_like.models.fusion.replay import ReplayBuffer, Transitions
 from credit_like.models.fusion.reward import COMPONENTS, FusionReward
 from credit_like.models.fusion.ridge import RidgeArms
@@ -11,6 +11,7 @@ from credit_like.models.fusion.ridge import RidgeArms
 __all__ = [
     "ANOMALY",
     "COMPONENTS",
+    "EITHER",
     "GAT",
     "POLICY",
     "RULES",

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 #: Columns of the experts' scores; whatever else they say follows.
 ANOMALY, GAT = 0, 1
 #: What may decide in use, by the number that the policy keeps: an expert's is the column of its score.
-RULES = ("anomaly", "gat", "policy")
-POLICY = 2
+RULES = ("anomaly", "gat", "policy", "either")
+POLICY, EITHER = 2, 3
 
 #: Standard deviations at which a state is cut off: a distance of an unusual window must not drown all else.
 _CLIP = 5.0
@@ -34,8 +34,8 @@ class FusionPolicy(nn.Module):
         actions: alpha takes this many equal steps from 0 to 1.
         threshold: of the fused score, in (0, 1).
 
-    ``rule`` (int64 buffer) says what ``forward`` follows: the policy, or one expert alone. All of it is in the state
-    dict. Not defined for NaN.
+    ``rule`` (int64 buffer) says what ``forward`` follows: the policy, one expert alone, or whichever of the two is the
+    more alarmed. All of it is in the state dict. Not defined for NaN.
     """
 
     mean: Tensor
@@ -100,8 +100,11 @@ class FusionPolicy(nn.Module):
         return self.values(columns).argmax(dim=1)
 
     def forward(self, columns: Tensor) -> Tensor:
-        """The score of the rule in use, float64[B]: the policy's fused score, or an expert's aligned one."""
+        """The score of the rule in use, float64[B]: the policy's fused score, an expert's aligned one, or the greater
+        of both."""
         rule = int(self.rule)
+        if rule == EITHER:
+            return self.aligned(columns).amax(dim=1)
         if rule != POLICY:
             return self.aligned(columns)[:, rule]
         return self.fused(columns).gather(1, self.choose(columns)[:, None])[:, 0]
