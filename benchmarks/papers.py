@@ -1,8 +1,8 @@
 """python benchmarks/papers.py gat --planetoid FOLDER --name cora --seeds 10: published models, made of our parts.
 
 Likewise ``dgi``, and ``ocgin --tu FOLDER --outlier-class 0``. Without arguments every paper whose data is at hand. Each
-writes its part of benchmarks/results/papers.json, or of ``--results FILE``; ten seeds of ``gat`` on Cora take a quarter of
-an hour on one core.
+writes its part of benchmarks/results/papers.json, or of the ``--results FILE``; ten seeds of ``gat`` on Cora take a
+quarter of an hour on one core.
 """
 
 from __future__ import annotations
