@@ -249,6 +249,7 @@ def test_figures_that_are_undefined_say_so_and_why(windows_of: Callable[..., pl.
     assert "no attack window" in text
     assert "ROC and precision-recall are undefined: no attack window." in text
     assert "The test sets hold no attack." in text
+    assert "Without an attack, detection could not be judged." in text
     assert "Controls: </strong>not compared, no control was scored." in text
     assert not re.search(r"\b(nan|inf|None)\b", text[text.index("<main>") : text.index("<script>")])
 

@@ -76,6 +76,8 @@ def _tested(overall: Mapping[str, Any], test_sets: Mapping[str, Any]) -> Html:
         ]
         if missed:
             parts.append(f"It missed {listing(missed)}. ")
+    else:
+        parts.append("Without an attack, detection could not be judged. ")
     alarms = windows["false_alarms_per_hour"]
     if alarms is not None:
         false = round(alarms * windows["benign_hours"])
