@@ -89,7 +89,8 @@ def _insert(frames: FrameTable, attack: AttackSpec, sent: AttackFrames, number: 
     origin = float(frames.t[0])
     on_bus = np.flatnonzero(frames.bus == attack.bus)
     bits = frame_bits(frames[on_bus])
-    load = float(bits.sum()) / bitrate / float(frames.t[on_bus[-1]] - frames.t[on_bus[0]])
+    span = float(frames.t[on_bus[-1]] - frames.t[on_bus[0]])
+    load = float(bits.sum()) / bitrate / span if span > 0 else 0.0  # one frame says nothing
     if load > 1:
         raise UserError(
             f"At {bitrate} bit/s the capture's own frames would need {load:.0%} of the bus, so this cannot be its bit "

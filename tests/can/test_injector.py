@@ -222,6 +222,16 @@ def test_another_bus_and_the_flags_are_not_touched(benign: FrameTable) -> None:
     assert same(other[other.bus == 0], both[both.bus == 0])
 
 
+def test_a_bus_that_carries_a_single_frame_can_be_attacked(benign: FrameTable) -> None:
+    """Nothing can be said of its load then."""
+    lone = replace(benign, bus=np.where(np.arange(len(benign)) == 9000, 1, 0).astype(np.uint8))
+    start = float(lone.t[9000] - lone.t[0]) - 0.5
+    attacked, _ = inject(lone, spec("dos", start, start + 1.0, bus=1), 0)
+    assert (attack_rows(attacked).bus == 1).all()
+    assert len(attack_rows(attacked)) > 1000
+    assert same(attacked[attacked.bus == 0], replace(lone, attack_names=attacked.attack_names)[lone.bus == 0])
+
+
 def test_what_the_attack_does_not_hold_up_keeps_the_time_that_a_software_clock_gave_it() -> None:
     # Bunches of ten frames 2 us apart: no bus sends so fast, but loggers write it.
     t = np.repeat(np.arange(1000) * 0.01, 10) + np.tile(np.arange(10) * 2e-6, 1000)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from credit_like.can.captures import Capture
 from credit_like.can.frames import FrameTable
+from credit_like.graphs._runs import Stream, frame_runs
 from credit_like.graphs.groups import Groups, find_groups
 from tests.graphs.drives import attacked, capture, drive, joined, moved
 
@@ -30,6 +31,16 @@ def test_a_copy_under_attack_is_in_the_group_of_its_drive(family: str) -> None:
     groups = find_groups([capture("a", benign), capture("other", drive(2)), capture("b", copy)])
     assert names(groups) == [("a", "b"), ("other",)]
     assert clocks(groups)["a"] == pytest.approx(clocks(groups)["b"], abs=2e-3)
+
+
+@pytest.mark.parametrize("stream", ["bus", "id"])
+def test_injected_frames_are_in_no_run(stream: Stream) -> None:
+    benign = drive(1)
+    copy, _ = attacked(benign, "dos", (1.0, 19.0))
+    assert len(copy) > 1.5 * len(benign)
+    runs = frame_runs(benign, stream)
+    assert np.array_equal(frame_runs(copy, stream).hash, runs.hash)
+    assert len(runs) > 0.9 * len(benign)
 
 
 @pytest.mark.parametrize("family", ["dos", "masquerade", "suspension"])
