@@ -50,7 +50,7 @@ class OptimizerSettings(Settings):
             {"params": matrices, "weight_decay": self.weight_decay},
             {"params": vectors, "weight_decay": 0.0},
         ]
-        return torch.optim.AdamW(groups, lr=self.lr)
+        return torch.optim.AdamW(groups, lr=self.lr, fused=True)  # one loop for all; torch's default is one by one
 
 
 class LoaderSettings(Settings):

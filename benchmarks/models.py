@@ -3,7 +3,8 @@
 Each round trains both from the same weights on the same windows, ours first and then theirs, and lets both score
 windows; a ratio is the median over the rounds of each round's ratio. Theirs gets its graphs scaled already, as a list
 of Data in PyG's DataLoader; ours gathers raw ones and scales them as a part of the model. Neither averages its weights,
-but for a row in which ours do, as they do by default. Writes benchmarks/results/models.json; six minutes on two cores.
+but for a row in which ours do, as they do by default. Writes benchmarks/results/models.json and the tables of
+docs/speed.md; six minutes on two cores.
 """
 
 from __future__ import annotations
@@ -27,11 +28,12 @@ from torch_geometric.loader import DataLoader
 from applications._data import Data, fit_inputs, learning_windows, load_data
 from applications._job import load_job
 from benchmarks._fusion_epochs import fusion_epochs
+from benchmarks._models_page import THEIRS, shown, speeds, with_tables
 from benchmarks._our_runs import fitted
 from benchmarks._plain_pyg import PlainGAT, plain_anomaly_detector, scaled_graphs
-from benchmarks._stopwatch import PARTS, Stopwatch
+from benchmarks._stopwatch import Stopwatch
 from benchmarks._throw_away import ThrowAway
-from benchmarks._timing import machine, table
+from benchmarks._timing import machine
 from credit_like.can import write_simulated_dataset
 from credit_like.graphs import PackedLoader
 from credit_like.graphs.plan import TRAIN
@@ -39,6 +41,7 @@ from credit_like.training import seed_everything
 from trainers.gat import attack_probability
 
 RESULTS = Path(__file__).parent / "results" / "models.json"
+PAGE = Path(__file__).parents[1] / "docs" / "speed.md"
 TARGETS = {"inference": 4.0, "training": 1.8, "auroc_difference": 0.01, "fusion_seconds_an_epoch": 2.0}
 LIGHTNING = "lightning==2.6.*"
 DRIVES, SECONDS = 8, 60.0
@@ -59,8 +62,6 @@ MODELS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 #: Outputs of the same weights on the same windows may differ by this much, relative to the largest.
 CLOSE = 1e-5
-
-SIDES = OURS, THEIRS = "ours", "pyg_lightning"
 
 Figures = dict[str, Any]
 
@@ -272,53 +273,8 @@ def main(argv: list[str] | None = None) -> None:
     if not options.only:
         RESULTS.parent.mkdir(exist_ok=True)
         place_of(options.device).write_text(json.dumps(report, indent=2) + "\n")
-
-
-def speeds(name: str, found: Figures) -> tuple[str, ...]:
-    """One row: graphs a second of ours and theirs and the ratio, in training and in use; AUROC of both."""
-    row = [name]
-    for what in ("training", "inference"):
-        both = found[f"{what}_graphs_per_second"]
-        theirs = both.get(THEIRS)
-        row += [f"{both['ours']:,}", f"{theirs:,}" if theirs else "", f"{found['ratios'][what]:.2f}" if theirs else ""]
-    return (*row, *(f"{value:.4f}" for value in (found["validation_auroc"].get(side, "") for side in SIDES) if value))
-
-
-def shown(report: Figures) -> str:
-    """Speeds and ratios, a row a model; where the time of a training step goes; the fusion's epochs."""
-    targets, models = report["targets"], report["models"]
-    lines = []
-    if models:
-        head = ("graphs a second", "training", "theirs", "times", "use", "theirs", "times", "AUROC", "theirs")
-        aims = (
-            "at least, for the default",
-            "",
-            "",
-            f"{targets['training']}",
-            "",
-            "",
-            f"{targets['inference']}",
-            "",
-            "",
-        )
-        rows = [speeds(name, found) for name, found in models.items()]
-        lines += [table(head, [row + ("",) * (len(head) - len(row)) for row in rows] + [tuple(aims)]), ""]
-        shares = [
-            (f"{name}: {side}", f"{found['milliseconds_a_step'][side]:.1f}", *(f"{share[part]:.0%}" for part in PARTS))
-            for name, found in models.items()
-            for side, share in found["time_shares"].items()
-        ]
-        lines += [table(("a training step", "ms", *PARTS), shares), ""]
-    for agent, found in report.get("fusion", {}).items():
-        if isinstance(found, dict):
-            lines.append(
-                f"fusion, {agent}: an epoch over {report['fusion']['windows']:,} windows takes "
-                f"{found['seconds_an_epoch']} s of one thread (at most {targets['fusion_seconds_an_epoch']})"
-            )
-    where = report["machine"]
-    threads_ = f"{where['torch_threads']} of {where['cores']} cores, load average {where['load_average_before']} before"
-    lines.append(f"{report['device']}, {threads_}; theirs: PyG under Lightning {report['lightning']}")
-    return "\n".join(lines)
+        if options.device == "cpu":
+            PAGE.write_text(with_tables(PAGE.read_text(), report))
 
 
 if __name__ == "__main__":

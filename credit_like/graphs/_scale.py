@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from credit_like._compiled import compiled
+from credit_like._threads import BLOCK, blocks_of, spread
 
 
 @torch.library.custom_op("credit_like::scale_features", mutates_args=(), device_types="cpu")
@@ -25,7 +26,9 @@ def scale_features(
         raise ValueError(f"ids {list(ids.shape)} of {list(id_centre.shape)} do not fit x {list(x.shape)}")
     scaled = _empty_scaled(x, centre, scale, ids, id_centre, id_scale, bound)
     tensors = (x, centre, scale, ids, id_centre, id_scale, scaled)
-    wrong = _scale(bound.item(), *(tensor.detach().contiguous().numpy() for tensor in tensors))
+    views = (tensor.detach().contiguous().numpy() for tensor in tensors)
+    found = spread(_scale, blocks_of(len(x)), BLOCK, bound.item(), *views)
+    wrong = next((row for row in found if row >= 0), -1)
     if wrong >= 0:
         raise IndexError(f"row {wrong} is of id {int(ids[wrong])}, but there are statistics of {len(id_centre)} ids")
     return scaled
@@ -39,12 +42,13 @@ def _empty_scaled(
 
 
 @compiled
-def _scale(bound, x, centre, scale, ids, id_centre, id_scale, scaled):
-    """Set ``scaled``. Returns the first row whose id has no statistics, or -1."""
+def _scale(start, stop, size, bound, x, centre, scale, ids, id_centre, id_scale, scaled):
+    """Set ``scaled`` of the blocks ``start`` to ``stop`` of ``size`` rows. Returns the first whose id has no
+    statistics, or -1."""
     rows, width = x.shape
     high = x.dtype.type(bound)
     low = -high
-    for i in range(rows):
+    for i in range(start * size, min(stop * size, rows)):
         for c in range(width):
             value = (x[i, c] - centre[c]) / scale[c]
             value = low if value < low else value  # a NaN passes both comparisons and comes out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch_geometric.data import Batch
 
 from applications._job import load_job
-from benchmarks import models
+from benchmarks import _models_page, models
 from benchmarks._fusion_epochs import AGENTS, fusion_epochs
 from benchmarks._our_runs import fitted
 from benchmarks._plain_pyg import PlainGAT, plain_anomaly_detector, scaled_graphs
@@ -108,13 +109,25 @@ def test_ratios_are_those_of_the_rounds() -> None:
         "machine": {"cores": 2, "torch_threads": 2, "load_average_before": 0.1},
         "targets": models.TARGETS, "device": "cpu", "lightning": "2.6.6",
         "models": {models.DEFAULT: found, "alone": models.summary({"ours": rounds["ours"]})},
-        "fusion": {"windows": 600, "validation_windows": 200, "dqn": {"seconds_an_epoch": 0.5}},
+        "fusion": {"windows": 600, "validation_windows": 200, "dqn": {"seconds_an_epoch": 0.5, "with_validation": 0.8}},
+        "windows": {"training": 4000, "scored": 9000, "nodes_each": 37.4, "edges_each": 58.2},
     }  # fmt: skip
-    text = models.shown(report)
+    text = _models_page.shown(report)
     assert "gatv2, cat" in text
     assert "2.00" in text
     assert "an epoch over 600 windows takes 0.5 s of one thread (at most 2.0)" in text
     assert all(len(line) < 110 for line in text.splitlines())
+    page = _models_page.with_tables(models.PAGE.read_text(), report)
+    assert "| gatv2, cat | 200 | 100 | 2.00 | 800 | 100 | 4.00 | 0.9700 | 0.9700 |" in page
+    assert "| alone | 200 |  |  | 800 |" in page
+    assert "| dqn | 0.50 s | 0.80 s |" in page
+    assert _models_page.with_tables(page, report) == page
+
+
+@pytest.mark.skipif(not models.RESULTS.is_file(), reason="python -m benchmarks.models has not been run")
+def test_the_page_shows_the_results() -> None:
+    page = models.PAGE.read_text()
+    assert _models_page.with_tables(page, json.loads(models.RESULTS.read_text())) == page
 
 
 def test_results_of_another_device_have_a_file_of_their_own() -> None:

@@ -127,7 +127,7 @@ OPERATORS = {
     "attend": lambda: (
         gatv2_attend,
         (*random(0, (5, 6), (5, 6), (9, 2), (2, 6), (5, 6), (2, 3)),
-         *GroupedEdges.of(random_edges(0, 5, 9), 5)[:3], 0.2, 0.3, SEED),
+         *GroupedEdges.of(random_edges(0, 5, 9), 5)[:4], 0.2, 0.3, SEED),
     ),
     "norm_elu": lambda: (layer_norm_elu, (*random(0, (5, 6), (6,), (6,)), 1e-5, 0.3, SEED)),
     "pool": lambda: (pool_groups, (*random(0, (7, 3)), torch.tensor([3, 0, 1, 1, 0, 3, 1]), 5)),
@@ -234,25 +234,48 @@ def test_the_network_is_the_one_of_torchs_operations(monkeypatch: pytest.MonkeyP
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_the_number_of_threads_does_not_matter() -> None:
+def graphs_apart(seed: int, graphs: int, nodes: int, edges: int) -> Tensor:
+    """Edges of many graphs side by side."""
+    first = torch.arange(graphs).repeat_interleave(edges) * nodes
+    return random_edges(seed, nodes, graphs * edges) + first
+
+
+@pytest.mark.parametrize(("graphs", "nodes", "blocks"), [(1, 3000, 1), (100, 30, 6)])
+def test_the_number_of_threads_does_not_matter(graphs: int, nodes: int, blocks: int) -> None:
     """Bit for bit, of what is ours; BLAS, which projects the nodes, makes no such promise."""
-    x_l, x_r, up = random(0, (400, 16), (400, 16), (400, 16), dtype=torch.float32)
-    features, projection, att = random(1, (1000, EDGE), (EDGE, 16), (2, 8), dtype=torch.float32)
-    edges = GroupedEdges.of(random_edges(0, 400, 1000), 400)
+    n, e = 3000, 6000
+    x_l, x_r, up = random(0, (n, 48), (n, 48), (n, 48), dtype=torch.float32)
+    features, projection, att = random(1, (e, EDGE), (EDGE, 48), (2, 24), dtype=torch.float32)
+    edges = GroupedEdges.of(graphs_apart(0, graphs, nodes, e // graphs), n)
+    assert int((edges.cuts.diff() > 0).sum()) == blocks
     before = torch.get_num_threads()
     found = []
     try:
-        for threads in (1, 2):
+        for threads in (1, 2, 3):
             torch.set_num_threads(threads)
             torch.manual_seed(0)
             out = attend(x_l, x_r, features, projection, x_r, att, edges, dropout=0.1)[0]
-            out = norm_elu(out, torch.ones(16), torch.zeros(16), dropout=0.1)
-            pooled = torch.cat(pool(out, torch.arange(400) // 40, 10)[:2])
+            out = norm_elu(out, torch.ones(48), torch.zeros(48), dropout=0.1)
+            pooled = torch.cat(pool(out, torch.arange(n) // 40, n // 40)[:2])
             inputs = [x_l, x_r, features, projection, att]
             found.append([out, pooled, *torch.autograd.grad([out, pooled], inputs, [up, torch.ones_like(pooled)])])
     finally:
         torch.set_num_threads(before)
-    assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
+    for others in found[1:]:
+        assert all(torch.equal(one, other) for one, other in zip(found[0], others, strict=True))
+
+
+def test_blocks_are_cut_where_no_edge_passes() -> None:
+    edge_index = graphs_apart(0, 250, 9, 12)
+    edges = GroupedEdges.of(edge_index[:, torch.randperm(3000, generator=torch.Generator().manual_seed(0))], 2250)
+    assert edges.cuts.tolist() == [0, 513, 1026, 1539, 2052, 2250]  # graphs of nine nodes; blocks of 512 or a few more
+    joined = torch.cat([edge_index, torch.tensor([[0], [2249]])], dim=1)
+    assert GroupedEdges.of(joined, 2250).cuts.tolist() == [0] + [2250] * 5
+    assert GroupedEdges.of(torch.empty(2, 0, dtype=torch.int64), 0).cuts.tolist() == [0, 0]
+
+
+def test_large_graphs_have_pygs_gradients_block_by_block() -> None:
+    require_same(*twins(torch.float64, 3), 2250, graphs_apart(1, 250, 9, 12))
 
 
 def test_two_runs_are_equal_bit_for_bit() -> None:

@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from credit_like._compiled import compiled
+from credit_like._threads import spread
+
 
 def draw_seed(dropout: float) -> Tensor:
     """int64[1] from torch's generator; zero, and nothing drawn, where nothing is dropped.
@@ -29,4 +32,30 @@ def call(loop: Callable[..., Any], *arguments: Any) -> Any:
 
     What the loop writes must be a new tensor: of one that is not contiguous it would fill a copy.
     """
-    return loop(*(a.detach().contiguous().numpy() if isinstance(a, Tensor) else a for a in arguments))
+    return loop(*_views(arguments))
+
+
+def call_blocks(loop: Callable[..., Any], blocks: int, *arguments: Any) -> list[Any]:
+    """The same of a loop over blocks, whose first two arguments are made here, on as many threads as torch has."""
+    return spread(loop, blocks, *_views(arguments))
+
+
+def folded(parts: Tensor) -> Tensor:
+    """The sum of ``parts`` float[B, ...] over the blocks, one by one in their order."""
+    total = parts.new_empty(parts.shape[1:])
+    fold(parts.flatten(1).numpy(), total.view(-1).numpy())
+    return total
+
+
+@compiled
+def fold(parts, total):
+    """Set ``total`` [D] to the sum of the rows of ``parts`` [B, D], of which there is one at least."""
+    for c in range(len(total)):
+        total[c] = parts[0, c]
+    for b in range(1, len(parts)):
+        for c in range(len(total)):
+            total[c] += parts[b, c]
+
+
+def _views(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(a.detach().contiguous().numpy() if isinstance(a, Tensor) else a for a in arguments)

@@ -86,9 +86,11 @@ def _spread_kept(alpha, e, heads, channels, threshold, scale, seed, row):
 
 @compiled_arithmetic
 def attend(
-    x_l, x_r, features, projection, base, att, order, begin, source, slope, threshold, scale, seed, known, out, alpha
-):
-    """Set ``out`` and ``alpha``; ``base`` has no rows where there is none."""
+    start, stop, size, x_l, x_r, features, projection, base, att, order, begin, source,
+    slope, threshold, scale, seed, known, out, alpha,
+):  # fmt: skip
+    """Set ``out`` and ``alpha`` of the nodes of the blocks ``start`` to ``stop`` of ``size`` nodes; ``base`` has no
+    rows where there is none."""
     heads = len(att)
     channels = att.shape[1] if known is None else len(known[0])
     width = heads * channels
@@ -98,7 +100,7 @@ def attend(
     row = np.empty(width, x_l.dtype)
     total = np.empty(heads, x_l.dtype)
     top = np.empty(heads, x_l.dtype)
-    for i in range(len(begin) - 1):
+    for i in range(start * size, min(stop * size, len(begin) - 1)):
         first, last = begin[i], begin[i + 1]
         for c in range(width):
             out[i, c] = base[i, c] if len(base) else number(0)
@@ -133,11 +135,12 @@ def attend(
 
 @compiled_arithmetic
 def attend_backward(
-    grad, grad_alpha, x_l, x_r, features, projection, att, alpha, order, begin, source,
+    start, stop, grad, grad_alpha, x_l, x_r, features, projection, att, alpha, order, begin, source, cuts,
     slope, threshold, scale, seed, known, grad_l, grad_r, grad_features, grad_projection, grad_att,
 ):  # fmt: skip
-    """Set the five gradients; ``grad_alpha`` has no rows where nothing depends on ``alpha``, and ``grad_features``
-    none where it is not wanted.
+    """Set the five gradients of the nodes from ``cuts[start]`` to ``cuts[stop]``: those of ``projection`` and ``att``
+    block by block. ``grad_alpha`` has no rows where nothing depends on ``alpha``, and ``grad_features`` none where it
+    is not wanted.
 
     With s the scores, z the sums that they are made of and d the dropout, for an edge e from j to i::
 
@@ -149,7 +152,7 @@ def attend_backward(
     heads = len(att)
     channels = att.shape[1] if known is None else len(known[0])
     width = heads * channels
-    weight, grad_weight = att.reshape(att.size), grad_att.reshape(att.size)
+    weight = att.reshape(att.size)
     number = x_l.dtype.type
     slope, scale = number(slope), number(scale)
     row = np.empty(width, x_l.dtype)
@@ -157,11 +160,28 @@ def attend_backward(
     share = np.empty(width, x_l.dtype)
     mean = np.empty(heads, x_l.dtype)
     upward = np.empty((16, heads), x_l.dtype)
-    zeroed = 0  # rows of grad_l: shortly before they are needed, while that finds them in the cache for what follows
-    grad_features[:] = 0
+    for block in range(start, stop):
+        upward = _backward_of_block(
+            grad, grad_alpha, x_l, x_r, features, projection, weight, alpha, order, begin, source,
+            cuts[block], cuts[block + 1], heads, channels, slope, threshold, scale, seed, known,
+            grad_l, grad_r, grad_features, grad_projection[block], grad_att[block].reshape(att.size),
+            row, score, share, mean, upward,
+        )  # fmt: skip
+
+
+@compiled_arithmetic
+def _backward_of_block(
+    grad, grad_alpha, x_l, x_r, features, projection, weight, alpha, order, begin, source,
+    lower, upper, heads, channels, slope, threshold, scale, seed, known,
+    grad_l, grad_r, grad_features, grad_projection, grad_weight, row, score, share, mean, upward,
+):  # fmt: skip
+    """``attend_backward`` of the nodes from ``lower`` to ``upper``, among which all their edges are."""
+    width = heads * channels if known is None else heads * len(known[0])
+    number = x_l.dtype.type
+    zeroed = lower  # rows of grad_l: shortly before they are needed, while that finds them in the cache for the rest
     grad_projection[:] = 0
-    grad_att[:] = 0
-    for i in range(len(begin) - 1):
+    grad_weight[:] = 0
+    for i in range(lower, upper):
         first, last = begin[i], begin[i + 1]
         for c in range(width):
             grad_r[i, c] = number(0)
@@ -175,6 +195,8 @@ def attend_backward(
             _spread_kept(alpha, order[first], heads, channels, threshold, scale, seed, share)
             for c in range(width):
                 grad_l[j, c] += share[c] * grad[i, c]
+            for k in range(len(projection) if len(grad_features) else 0):
+                grad_features[order[first], k] = number(0)
             continue
         if last - first > len(upward):
             upward = np.empty((2 * (last - first), heads), x_l.dtype)
@@ -212,8 +234,11 @@ def attend_backward(
                     grad_projection[k, c] += features[e, k] * row[c]
             if len(grad_features):
                 for k in range(len(projection)):
+                    along = number(0)
                     for c in range(width):
-                        grad_features[e, k] += projection[k, c] * row[c]
-    for j in range(zeroed, len(grad_l)):
+                        along += projection[k, c] * row[c]
+                    grad_features[e, k] = along
+    for j in range(zeroed, upper):
         for c in range(width):
             grad_l[j, c] = number(0)
+    return upward

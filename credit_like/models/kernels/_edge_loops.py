@@ -4,12 +4,14 @@
 # numba infers the types of what follows; mypy sees untyped functions in it.
 from __future__ import annotations
 
+import numpy as np
+
 from credit_like._compiled import compiled
 
 
 @compiled
-def group(edge_index, order, begin, source):
-    """Sort edges by destination, stably, in two passes, or one where they are sorted.
+def group(edge_index, order, begin, source, cuts, size):
+    """Sort edges by destination, stably, in two passes, or one where they are sorted; then ``cut``.
 
     Returns the first edge with an end that is no node, or -1.
     """
@@ -30,6 +32,7 @@ def group(edge_index, order, begin, source):
     for v in range(nodes):
         begin[v + 1] += begin[v]
     if is_sorted:
+        cut(begin, source, cuts, size)
         return -1
     place = begin.copy()
     for e in range(edges):
@@ -37,4 +40,27 @@ def group(edge_index, order, begin, source):
         order[place[i]] = e
         source[place[i]] = edge_index[0, e]
         place[i] += 1
+    cut(begin, source, cuts, size)
     return -1
+
+
+@compiled
+def cut(begin, source, cuts, size):
+    """Set ``cuts`` to nodes that no edge passes, each the first such behind one more block of ``size`` nodes."""
+    nodes = len(begin) - 1
+    least = np.empty(nodes + 1, begin.dtype)  # source of the edges into this node and all after it
+    least[nodes] = nodes
+    for v in range(nodes - 1, -1, -1):
+        least[v] = least[v + 1]
+        for place in range(begin[v], begin[v + 1]):
+            least[v] = min(least[v], source[place])
+    most = -1  # source of the edges into all nodes before this one
+    made = 0
+    for v in range(nodes):
+        if made < len(cuts) - 1 and v >= made * size and most < v and least[v] >= v:
+            cuts[made] = v
+            made += 1
+        for place in range(begin[v], begin[v + 1]):
+            most = max(most, source[place])
+    for rest in range(made, len(cuts)):
+        cuts[rest] = nodes

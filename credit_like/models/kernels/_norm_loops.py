@@ -47,14 +47,15 @@ def _expm1_of(x):
 
 
 @compiled_arithmetic
-def norm_elu(x, weight, bias, epsilon, threshold, scale, seed, out, moments):
-    """Set ``out`` and each row's mean and reciprocal standard deviation, ``moments``."""
+def norm_elu(start, stop, size, x, weight, bias, epsilon, threshold, scale, seed, out, moments):
+    """Set ``out`` and each row's mean and reciprocal standard deviation, ``moments``, of the blocks ``start`` to
+    ``stop`` of ``size`` rows."""
     rows, width = x.shape
     number = x.dtype.type
     zero, one, n = number(0), number(1), number(width)
     epsilon, scale = number(epsilon), number(scale)
     limit = np.uint32(threshold)
-    for i in range(rows):
+    for i in range(start * size, min(stop * size, rows)):
         total = zero
         for c in range(width):
             total += x[i, c]
@@ -78,8 +79,11 @@ def norm_elu(x, weight, bias, epsilon, threshold, scale, seed, out, moments):
 
 
 @compiled_arithmetic
-def norm_elu_backward(grad, x, weight, bias, moments, threshold, scale, seed, grad_x, grad_weight, grad_bias):
-    """Set the three gradients. With u the normalised row, v = weight u + bias and ' the derivative of ELU::
+def norm_elu_backward(
+    start, stop, size, grad, x, weight, bias, moments, threshold, scale, seed, grad_x, grad_weight, grad_bias
+):
+    """Set the three gradients of the blocks ``start`` to ``stop`` of ``size`` rows, those of ``weight`` and ``bias``
+    block by block. With u the normalised row, v = weight u + bias and ' the derivative of ELU::
 
     grad_v = dropout(grad) elu'(v)        grad_u = weight grad_v
     grad_x = rate (grad_u - mean(grad_u) - u mean(u grad_u))
@@ -91,9 +95,10 @@ def norm_elu_backward(grad, x, weight, bias, moments, threshold, scale, seed, gr
     limit = np.uint32(threshold)
     unit = np.empty(width, x.dtype)
     upward = np.empty(width, x.dtype)
-    grad_weight[:] = 0
-    grad_bias[:] = 0
-    for i in range(rows):
+    grad_weight[start:stop] = 0
+    grad_bias[start:stop] = 0
+    for i in range(start * size, min(stop * size, rows)):
+        block = i // size
         mean, rate = moments[i, 0], moments[i, 1]
         if threshold > 0:
             key = row_key(seed, i)
@@ -109,9 +114,9 @@ def norm_elu_backward(grad, x, weight, bias, moments, threshold, scale, seed, gr
             slope = one if v > zero else one + _expm1(v)
             upward[c] = upward[c] * slope
         for c in range(width):
-            grad_weight[c] += upward[c] * unit[c]
+            grad_weight[block, c] += upward[c] * unit[c]
         for c in range(width):
-            grad_bias[c] += upward[c]
+            grad_bias[block, c] += upward[c]
         plain = along = zero
         for c in range(width):
             plain += upward[c] * weight[c]

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from credit_like._threads import BLOCK, blocks_of
 from credit_like.models.kernels import _attention_loops as loops
-from credit_like.models.kernels._arguments import call, chance, draw_seed
+from credit_like.models.kernels._arguments import call_blocks, chance, draw_seed, folded
 from credit_like.models.kernels.edges import GroupedEdges
 
 
@@ -46,7 +47,7 @@ def attend(
     if features is None or projection is None:
         features, projection = x_l.new_empty(edges.order.shape[0], 0), x_l.new_empty(0, x_l.shape[1])
     base = x_l.new_empty(0, x_l.shape[1]) if base is None else base
-    return gatv2_attend(x_l, x_r, features, projection, base, att, *edges[:3], slope, dropout, draw_seed(dropout))
+    return gatv2_attend(x_l, x_r, features, projection, base, att, *edges[:4], slope, dropout, draw_seed(dropout))
 
 
 @torch.library.custom_op("credit_like::gatv2_attend", mutates_args=(), device_types="cpu")
@@ -60,15 +61,18 @@ def gatv2_attend(
     order: Tensor,
     begin: Tensor,
     source: Tensor,
+    cuts: Tensor,
     slope: float,
     dropout: float,
     seed: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """``attend`` as a custom operator; K = 0 without edge features, ``base`` has no rows where there is none."""
     _require_fit(x_l, x_r, features, projection, base, att, order, begin)
-    out, alpha = _empty_attention(x_l, x_r, features, projection, base, att, order, begin, source, slope, dropout, seed)
-    call(
-        loops.attend, x_l, x_r, features, projection, base, att, order, begin, source,
+    out, alpha = _empty_attention(
+        x_l, x_r, features, projection, base, att, order, begin, source, cuts, slope, dropout, seed
+    )
+    call_blocks(
+        loops.attend, blocks_of(x_l.shape[0]), BLOCK, x_l, x_r, features, projection, base, att, order, begin, source,
         slope, *chance(dropout), seed.item(), _known_lengths(att, projection), out, alpha,
     )  # fmt: skip
     return out, alpha
@@ -85,6 +89,7 @@ def _empty_attention(
     order: Tensor,
     begin: Tensor,
     source: Tensor,
+    cuts: Tensor,
     slope: float,
     dropout: float,
     seed: Tensor,
@@ -105,6 +110,7 @@ def gatv2_attend_backward(
     order: Tensor,
     begin: Tensor,
     source: Tensor,
+    cuts: Tensor,
     slope: float,
     dropout: float,
     seed: Tensor,
@@ -112,15 +118,18 @@ def gatv2_attend_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of ``x_l, x_r, features, projection, att``; that of ``features`` has no rows unless ``features_too``,
     ``grad_alpha`` none where nothing depends on ``alpha``."""
-    made = _empty_gradients(
-        grad, grad_alpha, x_l, x_r, features, projection, att, alpha, order, begin, source,
+    grad_l, grad_r, grad_features, _, _ = _empty_gradients(
+        grad, grad_alpha, x_l, x_r, features, projection, att, alpha, order, begin, source, cuts,
         slope, dropout, seed, features_too,
     )  # fmt: skip
-    call(
-        loops.attend_backward, grad, grad_alpha, x_l, x_r, features, projection, att, alpha, order, begin, source,
-        slope, *chance(dropout), seed.item(), _known_lengths(att, projection), *made,
+    blocks = len(cuts) - 1
+    grad_projection, grad_att = (tensor.new_empty(blocks, *tensor.shape) for tensor in (projection, att))
+    call_blocks(
+        loops.attend_backward, blocks, grad, grad_alpha, x_l, x_r, features, projection, att, alpha,
+        order, begin, source, cuts, slope, *chance(dropout), seed.item(), _known_lengths(att, projection),
+        grad_l, grad_r, grad_features, grad_projection, grad_att,
     )  # fmt: skip
-    return made
+    return grad_l, grad_r, grad_features, folded(grad_projection), folded(grad_att)
 
 
 @gatv2_attend_backward.register_fake
@@ -136,6 +145,7 @@ def _empty_gradients(
     order: Tensor,
     begin: Tensor,
     source: Tensor,
+    cuts: Tensor,
     slope: float,
     dropout: float,
     seed: Tensor,
@@ -151,23 +161,23 @@ def _empty_gradients(
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    x_l, x_r, features, projection, base, att, order, begin, source, slope, dropout, seed = inputs
+    x_l, x_r, features, projection, base, att, order, begin, source, cuts, slope, dropout, seed = inputs
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(x_l, x_r, features, projection, att, output[1], order, begin, source, seed)
+    ctx.save_for_backward(x_l, x_r, features, projection, att, output[1], order, begin, source, cuts, seed)
     ctx.slope, ctx.dropout, ctx.has_base = slope, dropout, base.shape[0] > 0
 
 
 def _gradients(ctx: Any, grad: Tensor | None, grad_alpha: Tensor | None) -> tuple[Tensor | None, ...]:
-    x_l, x_r, features, projection, att, alpha, order, begin, source, seed = ctx.saved_tensors
+    x_l, x_r, features, projection, att, alpha, order, begin, source, cuts, seed = ctx.saved_tensors
     grad = torch.zeros_like(x_l) if grad is None else grad
     grad_alpha = alpha.new_empty(0, alpha.shape[1]) if grad_alpha is None else grad_alpha
     features_too = ctx.needs_input_grad[2]
     grad_l, grad_r, grad_features, grad_projection, grad_att = gatv2_attend_backward(
-        grad, grad_alpha, x_l, x_r, features, projection, att, alpha, order, begin, source,
+        grad, grad_alpha, x_l, x_r, features, projection, att, alpha, order, begin, source, cuts,
         ctx.slope, ctx.dropout, seed, features_too,
     )  # fmt: skip
     grad_base = grad if ctx.has_base else None
-    return grad_l, grad_r, grad_features if features_too else None, grad_projection, grad_base, grad_att, *(None,) * 6
+    return grad_l, grad_r, grad_features if features_too else None, grad_projection, grad_base, grad_att, *(None,) * 7
 
 
 gatv2_attend.register_autograd(_gradients, setup_context=_save)

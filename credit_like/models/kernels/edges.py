@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from credit_like._threads import BLOCK
 from credit_like.models.kernels._arguments import call
 from credit_like.models.kernels._edge_loops import group
 
@@ -18,6 +19,7 @@ class GroupedEdges(NamedTuple):
     ``order``       int64[E]         the edge at each place, its column in ``edge_index``
     ``begin``       int64[N + 1]     where each destination's edges begin, with E at the end
     ``source``      int64[E]         the source of the edge at each place
+    ``cuts``        int64[B + 1]     where blocks of nodes begin, with N at the end; no edge leads from one to another
     ``edge_index``  int64[2, E]      as it was given
     ==============  ===============  ================================================================
     """
@@ -25,6 +27,7 @@ class GroupedEdges(NamedTuple):
     order: Tensor
     begin: Tensor
     source: Tensor
+    cuts: Tensor
     edge_index: Tensor
 
     @classmethod
@@ -37,23 +40,25 @@ class GroupedEdges(NamedTuple):
         >>> edges.order.tolist(), edges.begin.tolist(), edges.source.tolist()
         ([1, 0, 2], [0, 1, 1, 3], [1, 0, 2])
         """
-        order, begin, source = group_edges(edge_index, num_nodes)
-        return cls(order, begin, source, edge_index)
+        order, begin, source, cuts = group_edges(edge_index, num_nodes)
+        return cls(order, begin, source, cuts, edge_index)
 
 
 @torch.library.custom_op("credit_like::group_edges", mutates_args=(), device_types="cpu")
-def group_edges(edge_index: Tensor, num_nodes: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The first three fields of ``GroupedEdges``, as a custom operator."""
+def group_edges(edge_index: Tensor, num_nodes: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The first four fields of ``GroupedEdges``, as a custom operator."""
     if edge_index.dtype != torch.int64 or edge_index.dim() != 2 or edge_index.shape[0] != 2:
         raise ValueError(f"edge_index must be int64[2, E]; got {edge_index.dtype}{list(edge_index.shape)}")
-    order, begin, source = _empty_groups(edge_index, num_nodes)
-    wrong = call(group, edge_index, order, begin, source)
+    made = _empty_groups(edge_index, num_nodes)
+    wrong = call(group, edge_index, *made, BLOCK)
     if wrong >= 0:
         raise IndexError(f"edge {wrong} is {edge_index[:, wrong].tolist()}, but there are {num_nodes} nodes")
-    return order, begin, source
+    return made
 
 
 @group_edges.register_fake
-def _empty_groups(edge_index: Tensor, num_nodes: int) -> tuple[Tensor, Tensor, Tensor]:
+def _empty_groups(edge_index: Tensor, num_nodes: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     edges = edge_index.shape[1]
-    return edge_index.new_empty(edges), edge_index.new_empty(num_nodes + 1), edge_index.new_empty(edges)
+    sizes = edges, num_nodes + 1, edges, num_nodes // BLOCK + 2
+    order, begin, source, cuts = (edge_index.new_empty(size) for size in sizes)
+    return order, begin, source, cuts

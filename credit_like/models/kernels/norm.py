@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from credit_like._threads import BLOCK, blocks_of
 from credit_like.models.kernels import _norm_loops as loops
-from credit_like.models.kernels._arguments import call, chance, draw_seed
+from credit_like.models.kernels._arguments import call_blocks, chance, draw_seed, folded
 
 
 def norm_elu(x: Tensor, weight: Tensor, bias: Tensor, *, epsilon: float = 1e-5, dropout: float = 0.0) -> Tensor:
@@ -33,7 +34,10 @@ def layer_norm_elu(
         if tensor.shape != x.shape[1:] or tensor.dtype != x.dtype:
             raise ValueError(f"{name} must be {x.dtype}[{x.shape[1]}]; got {tensor.dtype}{list(tensor.shape)}")
     out, moments = _empty_norm(x, weight, bias, epsilon, dropout, seed)
-    call(loops.norm_elu, x, weight, bias, epsilon, *chance(dropout), seed.item(), out, moments)
+    call_blocks(
+        loops.norm_elu, blocks_of(x.shape[0]), BLOCK, x, weight, bias, epsilon, *chance(dropout), seed.item(),
+        out, moments,
+    )  # fmt: skip
     return out, moments
 
 
@@ -49,9 +53,13 @@ def layer_norm_elu_backward(
     grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor, moments: Tensor, dropout: float, seed: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of ``x, weight, bias``."""
-    gradients = _empty_gradients(grad, x, weight, bias, moments, dropout, seed)
-    call(loops.norm_elu_backward, grad, x, weight, bias, moments, *chance(dropout), seed.item(), *gradients)
-    return gradients
+    blocks = blocks_of(x.shape[0])
+    grad_x, grad_weight, grad_bias = x.new_empty(x.shape), *weight.new_empty(2, blocks, weight.shape[0])
+    call_blocks(
+        loops.norm_elu_backward, blocks, BLOCK, grad, x, weight, bias, moments, *chance(dropout), seed.item(),
+        grad_x, grad_weight, grad_bias,
+    )  # fmt: skip
+    return grad_x, folded(grad_weight), folded(grad_bias)
 
 
 @layer_norm_elu_backward.register_fake

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from credit_like._threads import blocks_of
 from credit_like.models.kernels import _pool_loops as loops
-from credit_like.models.kernels._arguments import call
+from credit_like.models.kernels._arguments import call, call_blocks
 
 
 def pool(x: Tensor, group: Tensor, num_groups: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -33,7 +35,7 @@ def pool_groups(x: Tensor, group: Tensor, num_groups: int) -> tuple[Tensor, Tens
     made = _empty_pool(x, group, num_groups)
     for tensor in made:
         tensor.zero_()
-    wrong = call(loops.pool, x, group, *made)
+    wrong = _by_columns(loops.pool, len(group), x, group, *made)
     if wrong >= 0:
         raise IndexError(f"row {wrong} is of group {int(group[wrong])}, but there are {num_groups} groups")
     return made
@@ -49,7 +51,7 @@ def _empty_pool(x: Tensor, group: Tensor, num_groups: int) -> tuple[Tensor, Tens
 def pool_groups_backward(grad_total: Tensor, grad_top: Tensor, group: Tensor, where: Tensor, count: Tensor) -> Tensor:
     """The gradient of ``x``."""
     grad = _empty_gradient(grad_total, grad_top, group, where, count)
-    call(loops.pool_backward, grad_total, grad_top, group, where, count, grad)
+    _by_columns(loops.pool_backward, len(group), grad_total, grad_top, group, where, count, grad)
     return grad
 
 
@@ -66,6 +68,14 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 
 def _gradient(ctx: Any, grad_total: Tensor, grad_top: Tensor, *_: Tensor | None) -> tuple[Tensor, None, None]:
     return pool_groups_backward(grad_total, grad_top, *ctx.saved_tensors), None, None
+
+
+def _by_columns(loop: Callable[..., Any], rows: int, x: Tensor, *others: Any) -> Any:
+    """``loop`` over blocks of columns of ``x``, side by side where there are rows enough; what the first returned."""
+    blocks = max(1, -(-x.shape[1] // loops.COLUMNS))
+    if blocks_of(rows) == 1:
+        return call(loop, 0, blocks, x, *others)
+    return call_blocks(loop, blocks, x, *others)[0]
 
 
 pool_groups.register_autograd(_gradient, setup_context=_save)
