@@ -27,10 +27,15 @@ def fit(
     certificate: dict[str, Any],
     *,
     resume: bool = False,
+    together: bool = False,
     change_edges: ChangeEdges | None = None,
 ) -> BaseTrainer:
-    """The job's trainer after its last epoch; ``change_edges`` is done to every batch of training and validation."""
-    trainer = make_trainer(cls, job, vocabulary, scaler, resume=resume)
+    """The job's trainer after its last epoch; ``change_edges`` is done to every batch of training and validation.
+
+    ``together`` shares the work with the other processes that torchrun started, as ``trainer.mode`` says.
+    """
+    trainer = make_trainer(cls, job, vocabulary, scaler, resume=resume, together=together)
+    rank, processes = trainer.rank, trainer.processes.size
     device = str(trainer.device)
     train_rows, valid_rows = learning_windows(data, benign_only=learns_from_benign(cls))
     train_loader = PackedLoader(
@@ -41,8 +46,18 @@ def fit(
         seed=job.trainer.seed,
         device=device,
         change=change_edges,
+        rank=rank,
+        num_replicas=processes,
     )
-    valid_loader = PackedLoader(data.store, valid_rows, job.loader.eval_batch_size, device=device, change=change_edges)
+    valid_loader = PackedLoader(
+        data.store,
+        valid_rows,
+        job.loader.eval_batch_size,
+        device=device,
+        change=change_edges,
+        rank=rank,
+        num_replicas=processes,
+    )
     counts = torch.tensor([len(data.windows(TRAIN, label)) for label in (0, 1)])
     rollout = prepare_lessons(trainer, job, data, certificate, train_rows)
     fit_loaders(trainer, job, train_loader, valid_loader, cls.build_loss(job.trainer, counts), rollout)
