@@ -6,10 +6,14 @@ import argparse
 import io
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 
 EXIT_DONE, EXIT_FAILURE, EXIT_USAGE, EXIT_STOPPED = 0, 1, 2, 75  # 75 is EX_TEMPFAIL of sysexits.h: run it again
+
+#: Seconds that a process waits before it ends for what another says: torchrun ends all others when the first one ends.
+_FOR_THE_SPEAKER = 3.0
 
 Main = Callable[[list[str]], int | None]
 
@@ -22,6 +26,8 @@ def run(main: Main, argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
+    if _rank() != 0:  # one of several processes that torchrun started: the first speaks for all
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  as long as the process
     if isinstance(sys.stdout, io.TextIOWrapper):  # in a file or a pipe, too, lines come when they are said
         sys.stdout.reconfigure(line_buffering=True)
     try:
@@ -44,7 +50,10 @@ def _ending(error: BaseException) -> int:
     from credit_like.config import UserError  # not above, so that `--help` does not wait for pydantic
 
     if isinstance(error, UserError):
-        _say(f"error: {error}")
+        if not _said_elsewhere(error):
+            _say(f"error: {error}")
+        elif _rank() != 0:
+            time.sleep(_FOR_THE_SPEAKER)
         return error.exit_code
     if isinstance(error, BrokenPipeError):  # `credit-like config list | head -1`: nobody reads on, which is no error
         return EXIT_FAILURE
@@ -54,8 +63,20 @@ def _ending(error: BaseException) -> int:
     if isinstance(error, Exception):
         _say(f"internal error: {type(error).__name__}: {error}; run again with --debug for the traceback")
         return EXIT_FAILURE
-    _say(f"stopped: {error}" if str(error) else "stopped")  # KeyboardInterrupt, or the engine's own stop
+    if _rank() == 0:
+        _say(f"stopped: {error}" if str(error) else "stopped")  # KeyboardInterrupt, or the engine's own stop
     return EXIT_STOPPED
+
+
+def _rank() -> int:
+    return int(os.environ.get("RANK", "0"))
+
+
+def _said_elsewhere(error: BaseException) -> bool:
+    """Whether another process of the run says this: what it failed of first, or a configuration that all have read."""
+    from credit_like.config import ConfigError
+
+    return getattr(error, "said_elsewhere", False) or (_rank() != 0 and isinstance(error, ConfigError))
 
 
 def _let_go_of_stdout() -> None:

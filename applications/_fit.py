@@ -30,12 +30,14 @@ def fit(
     certificate: dict[str, Any],
     *,
     resume: bool = False,
+    together: bool = False,
     change_edges: ChangeEdges | None = None,
     trial: Trial | bool = False,
 ) -> BaseTrainer:
     """The job's trainer after its last epoch; ``change_edges`` is done to every batch of training and validation.
 
-    ``trial`` is that of a search, which may prune it.
+    ``trial`` is that of a search, which may prune it; ``together`` shares the work with the other processes that
+    torchrun started, as ``trainer.mode`` says.
     """
 
     def build() -> nn.Module:
@@ -46,7 +48,8 @@ def fit(
             fit_on_benign(PackedLoader(data.store, rows, job.loader.eval_batch_size, change=change_edges))
         return model
 
-    trainer = trainer_around(cls, job, build, resume=resume)
+    trainer = trainer_around(cls, job, build, resume=resume, together=together)
+    rank, processes = trainer.rank, trainer.processes.size
     device = str(trainer.device)
     train_rows, valid_rows = learning_windows(data, benign_only=learns_from_benign(cls))
     train_loader = PackedLoader(
@@ -57,8 +60,18 @@ def fit(
         seed=job.trainer.seed,
         device=device,
         change=change_edges,
+        rank=rank,
+        num_replicas=processes,
     )
-    valid_loader = PackedLoader(data.store, valid_rows, job.loader.eval_batch_size, device=device, change=change_edges)
+    valid_loader = PackedLoader(
+        data.store,
+        valid_rows,
+        job.loader.eval_batch_size,
+        device=device,
+        change=change_edges,
+        rank=rank,
+        num_replicas=processes,
+    )
     counts = torch.tensor([len(data.windows(TRAIN, label)) for label in (0, 1)])
     rollout = prepare_lessons(trainer, job, data, certificate, train_rows)
     fit_loaders(trainer, job, train_loader, valid_loader, cls.build_loss(job.trainer, counts), rollout, trial)

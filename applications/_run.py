@@ -47,6 +47,7 @@ FREE_ON_RESUME = (
     "trainer.save_every_epoch",
     "trainer.load_weights",
     "trainer.device",
+    "trainer.mode",
     "experts.",
 )
 

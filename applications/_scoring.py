@@ -25,6 +25,7 @@ from credit_like.evaluation.occlusion import ScoreGraphs
 from credit_like.evaluation.scores import COLUMNS
 from credit_like.graphs import ChangeEdges, FeatureScaler, GraphStore, PackedLoader, Vocabulary
 from credit_like.training import BaseTrainer, load_weights, read_checkpoint, seed_everything
+from credit_like.training.device import environment_rank
 from credit_like.training.inference import run_predict
 
 #: The methods of a trainer that score single ids, and that say what its model attends to, where it has them.
@@ -58,13 +59,20 @@ def make_trainer(
     *,
     folder: Path | None = None,
     resume: bool = False,
+    together: bool = False,
 ) -> BaseTrainer:
     """The job's trainer around an untrained detector.
 
-    ``folder`` is where the run lies now, if it was moved since; ``resume`` lets ``fit`` take up what the folder holds.
+    ``folder`` is where the run lies now, if it was moved since; ``resume`` lets ``fit`` take up what the folder holds;
+    ``together`` trains with the other processes that ``trainer.mode`` is about, where the default is to score alone.
     """
     return trainer_around(
-        cls, job, lambda: cls.build_model(job.model, vocabulary, scaler), folder=folder, resume=resume
+        cls,
+        job,
+        lambda: cls.build_model(job.model, vocabulary, scaler),
+        folder=folder,
+        resume=resume,
+        together=together,
     )
 
 
@@ -75,15 +83,18 @@ def trainer_around(
     *,
     folder: Path | None = None,
     resume: bool = False,
+    together: bool = False,
 ) -> BaseTrainer:
     """The job's trainer around what ``build`` makes, its random weights those of the job's seed; else as above."""
     seed_everything(job.trainer.seed)
     model = build()
     conf = job.model_dump(mode="json")
     conf["trainer"]["load_weights"] = resume
+    if not together:
+        conf["trainer"]["mode"] = "none"
     if folder is not None:
         conf["save_loc"] = str(folder)
-    return cls(model, rank=0, conf=conf)
+    return cls(model, rank=environment_rank(), conf=conf)
 
 
 def window_scores(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from applications._cli import add_conf, parse_conf, parser, run
 from applications._data import Data, certify, fit_inputs, learning_windows, load_data
@@ -35,8 +35,10 @@ from applications._run import (
 )
 from applications._summary import data_summary
 from applications.evaluate import add_controls, evaluate_run
+from credit_like.config import ConfigError
 from credit_like.training import BaseTrainer, Stopped
-from credit_like.training.device import choose_device
+from credit_like.training.device import choose_device, environment_rank
+from credit_like.training.distribution import Processes, join, leave
 
 
 def main(argv: list[str]) -> None:
@@ -57,8 +59,11 @@ def main(argv: list[str]) -> None:
     job, cls = load_job(source, overrides, options.trainer)
     flags = [f"--trainer {options.trainer}"] * bool(options.trainer) + ["--no-evaluate"] * options.no_evaluate
     flags += ["--controls all"] * (options.controls == "all")
+    if job.trainer.mode != "none" and options.controls == "all" and not options.no_evaluate:
+        raise ConfigError("--controls all trains alone: say --no-evaluate here, and then `credit-like evaluate RUN`")
     data = train(job, cls, resume=options.resume, flags=flags)
-    if not options.no_evaluate:
+    leave()  # the other processes, if there are any: one is enough to judge
+    if not options.no_evaluate and environment_rank() == 0:
         evaluate_run(job.save_loc, data, trainer=options.trainer, controls=options.controls)
 
 
@@ -73,27 +78,45 @@ def train(
     Raises UserError when the run folder is taken, when a resume does not fit it, or when the data cannot be used;
     KeyboardInterrupt or Stopped, with how to go on, when it is stopped.
     """
+    if job.trainer.mode != "none" and (is_fusion(cls) or learns_from_benign(cls)):
+        raise ConfigError(
+            f"trainer.mode is {job.trainer.mode}, but {cls.__name__} looks at all its windows at once and learns in "
+            "one process; set trainer.mode: none"
+        )
     if is_fusion(cls):
         return train_fusion(job, cls, resume=resume, flags=flags, data=data)
-    choose_device(job.trainer.device)  # a GPU that is not there is known before the logs are read
-    if resume:
-        require_same_job(job)
-    else:
-        require_free(job.save_loc)
-    with nothing_left_behind(job.save_loc):
+    device = choose_device(job.trainer.device)  # a GPU that is not there is known before the logs are read
+    processes = join(job.trainer.mode, environment_rank(), device)
+    with processes.failing_together():
+        return _train(job, cls, processes, resume=resume, flags=flags, data=data)
+
+
+def _train(
+    job: Job, cls: type[JobTrainer], processes: Processes, *, resume: bool, flags: Sequence[str], data: Data | None
+) -> Data:
+    """``train`` in each of the processes; rank 0 alone writes."""
+    processes.main_does(lambda: require_same_job(job) if resume else require_free(job.save_loc))
+    with nothing_left_behind(job.save_loc) if processes.rank == 0 else nullcontext():
         if data is None:
-            data = load_data(job.data)
+            data = _load_in_turn(job, processes)
             print(data_summary(data))
         learning_windows(data, benign_only=learns_from_benign(cls))  # refused before anything is written
         vocabulary, scaler = fit_inputs(data, job.data)
         certificate = certify(data, vocabulary, scaler)
         if resume:
-            require_same_data(job, certificate)
-    write_run(job, certificate)
+            processes.main_does(lambda: require_same_data(job, certificate))
+    processes.main_does(lambda: write_run(job, certificate))
 
     with _timed(job, flags) as done:
-        done(fit(job, cls, data, vocabulary, scaler, certificate, resume=resume))
+        done(fit(job, cls, data, vocabulary, scaler, certificate, resume=resume, together=True))
     return data
+
+
+def _load_in_turn(job: Job, processes: Processes) -> Data:
+    """Rank 0 builds the graph store, and the others open what it has built."""
+    data = load_data(job.data) if processes.rank == 0 else None
+    processes.gathered(None)
+    return data if data is not None else load_data(job.data)
 
 
 def train_fusion(
@@ -133,6 +156,8 @@ def _timed(job: Job, flags: Sequence[str]) -> Iterator[Callable[[BaseTrainer], N
     started = time.perf_counter()
 
     def done(trainer: BaseTrainer) -> None:
+        if trainer.rank:
+            return
         facts = {"environment": environment(), "throughput": throughput(trainer, time.perf_counter() - started)}
         write_text(job.save_loc / FACTS, to_json(facts))
 

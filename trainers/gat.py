@@ -175,7 +175,7 @@ class GATTrainer(BaseTrainer):
             self.record("loss", criterion(logits, batch.y))
             scores.append(attack_probability(logits))
             labels.append(batch.y)
-        for name, value in ranking(torch.cat(scores), torch.cat(labels)).items():
+        for name, value in ranking(self.gathered(torch.cat(scores)), self.gathered(torch.cat(labels))).items():
             self.record(name, value, weight=1.0)
 
     def _taught(self, batch: Any, logits: Tensor, loss: Tensor) -> Tensor:

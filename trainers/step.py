@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from credit_like.training import BaseTrainer
+from credit_like.training.device import environment_rank
 from credit_like.training.dispatch import FacedDispatcher
 from credit_like.training.history import Row
 from credit_like.training.progress import say
@@ -123,7 +124,7 @@ class _StepEngine(BaseTrainer):
     """The engine behind a StepTrainer: the face's functions and hooks in the one loop."""
 
     def __init__(self, face: StepTrainer, model: nn.Module, conf: Mapping[str, Any], hooks: list[Any]) -> None:
-        super().__init__(model, 0, conf, hooks)
+        super().__init__(model, environment_rank(), conf, hooks)
         self.face = face
         self._hooks = FacedDispatcher(hooks, self.rank, face)
 

@@ -232,8 +232,7 @@ class BaseTrainer(BatchLoop):
         metrics: Any,
     ) -> None:
         require_repeatable(train_loader, "train_loader")
-        if self.processes.size > 1:
-            require_share(train_loader, "train_loader", self.rank, self.processes.size)
+        require_share(train_loader, "train_loader", self.processes if self.distributed else None)
         if not self.skip_validation:
             if valid_loader is None:
                 raise TypeError("fit needs a valid_loader; without one set trainer.skip_validation: true")

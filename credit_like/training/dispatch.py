@@ -54,7 +54,7 @@ class Dispatcher:
         self._table: dict[str, list[Any]] = {long or short: [] for long, short in LIFECYCLE}
         for hook in self.hooks:
             names = _listened(hook)
-            if isinstance(hook, MainProcessHook) and rank != 0:
+            if rank != 0 and (isinstance(hook, MainProcessHook) or getattr(hook, "main_process_only", False)):
                 continue
             for name in names:
                 point = _POINT[name]

@@ -25,7 +25,11 @@ _FAILURE = "credit-like/failure"
 
 
 class OtherProcessError(UserError):
-    """Another process of this run failed first; the message is its."""
+    """Another process of this run failed first; the message is its, said by it already where ``said_elsewhere``."""
+
+    def __init__(self, message: str, said_elsewhere: bool = True) -> None:
+        super().__init__(message)
+        self.said_elsewhere = said_elsewhere
 
 
 class Place(IntEnum):
@@ -123,7 +127,8 @@ class Processes:
             return OtherProcessError(first)
         if _is_lost_connection(error):
             return OtherProcessError(
-                f"another process of this run ended without a word (killed, or out of memory?): {_first_line(error)}"
+                f"another process of this run ended without a word (killed, or out of memory?): {_first_line(error)}",
+                said_elsewhere=False,
             )
         return None
 
@@ -172,14 +177,13 @@ def join(mode: str, rank: int, device: torch.device) -> Processes:
     torch's default process group is initialised where nobody has done so: gloo, and NCCL for tensors on a GPU. Raises
     ConfigError where mode and environment do not fit, ValueError for a wrong ``rank``.
     """
-    started = int(os.environ.get("WORLD_SIZE", "1"))
     if mode == "none":
-        if started > 1:
-            raise ConfigError(
-                f"torchrun has started {started} processes, but trainer.mode is none: each would train the whole run. "
-                "Set trainer.mode: ddp (or fsdp), or start one process"
-            )
         return Processes()
+    if mode == "fsdp":
+        raise ConfigError(
+            "trainer.mode fsdp (a shard of the model on each process) is not supported; where the model fits on one "
+            "device set trainer.mode: ddp"
+        )
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if not dist.is_initialized():
@@ -196,6 +200,16 @@ def join(mode: str, rank: int, device: torch.device) -> Processes:
     if _messages is None:
         _messages = dist.new_group(backend="gloo")
     return Processes(rank, dist.get_world_size(), _messages)
+
+
+def require_alone() -> None:
+    """Raises ConfigError where torchrun has started several processes, each of which would train the whole run."""
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started > 1:
+        raise ConfigError(
+            f"torchrun has started {started} processes, but trainer.mode is none: each would train the whole run. "
+            "Set trainer.mode: ddp, or start one process"
+        )
 
 
 def leave() -> None:

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset, Sampler
 from credit_like._partition import even_borders
 from credit_like.config import UserError
 from credit_like.training.device import environment_rank
+from credit_like.training.distribution import Processes, require_alone
 from credit_like.training.progress import say
 
 
@@ -92,10 +93,16 @@ def share_of(loader: Any) -> tuple[int, int] | None:
     return None
 
 
-def require_share(loader: Any, name: str, rank: int, processes: int) -> None:
-    """Raises UserError where process ``rank`` would train on what the others train on too; a doubt is said aloud."""
-    share = share_of(loader)
-    if share == (rank, processes):
+def require_share(loader: Any, name: str, together: Processes | None) -> None:
+    """Raises UserError where this process would train on what others train on too; a doubt is said aloud.
+
+    ``together`` is None for a run of one process, which must then be the only one that was started.
+    """
+    if together is None:
+        require_alone()
+        return
+    share, rank, processes = share_of(loader), together.rank, together.size
+    if share == (rank, processes) or processes == 1:
         return
     remedy = (
         "give a DataLoader batch_sampler=PartitionedBatchSampler(len(data), batch_size), a PackedLoader rank and "

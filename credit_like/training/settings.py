@@ -92,8 +92,7 @@ class TrainerSettings(Settings):
     # Where
     device: Literal["auto", "cpu", "cuda"] = "auto"
     mode: Literal["none", "ddp", "fsdp"] = Field(
-        "none",
-        description="one process; or all that torchrun started, each with the model (ddp) or a shard (fsdp)",
+        "none", description="ddp: all processes that torchrun started, each with the model; fsdp is refused so far"
     )
     seed: int = Field(0, ge=0, lt=2**32)
 

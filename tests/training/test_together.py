@@ -435,12 +435,13 @@ def test_another_number_of_processes_is_refused_in_mid_epoch(tmp_path: Path) -> 
 def test_a_mode_without_torchrun_and_torchrun_without_a_mode_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for mode in ("ddp", "fsdp"):
-        with pytest.raises(ConfigError, match=f"trainer.mode is {mode}, but torchrun has not started this process"):
-            Run(mode=mode).trainer(0, tmp_path)
+    with pytest.raises(ConfigError, match=r"trainer\.mode is ddp, but torchrun has not started this process"):
+        Run(mode="ddp").trainer(0, tmp_path)
+    with pytest.raises(ConfigError, match=r"trainer\.mode fsdp .* is not supported; .* set trainer\.mode: ddp"):
+        Run(mode="fsdp").trainer(0, tmp_path)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match=r"torchrun has started 2 processes, but trainer\.mode is none: each would"):
-        Run(mode="none").trainer(0, tmp_path)
+        Run(mode="none").fit(0, tmp_path)
 
 
 def test_names_in_a_checkpoint_are_the_models_own(stopped: tuple[Path, Any]) -> None:

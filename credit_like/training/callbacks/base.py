@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import nn
 
@@ -23,6 +23,8 @@ class Callback:
     """
 
     ord: int = 0
+    #: Events are for rank 0 only; nothing in them may wait for other processes.
+    main_process_only: ClassVar[bool] = False
 
     def on_fit_start(self, trainer: BaseTrainer, model: nn.Module) -> None: ...
 

@@ -28,6 +28,8 @@ class MLflowCallback(Callback):
     UserError without the ``mlflow`` extra.
     """
 
+    main_process_only = True
+
     def __init__(
         self,
         experiment: str = "credit-like",

@@ -37,6 +37,8 @@ class TauNormCallback(Callback):
     KeyError when the model has no such layer.
     """
 
+    main_process_only = True
+
     def __init__(self, tau: float = 0.5) -> None:
         self.tau = tau
 
