@@ -186,8 +186,18 @@ class GATTrainer(BaseTrainer):
         return torch.lerp(loss, distillation_loss(logits, taught, self.temperature), self.teacher_weight)
 
     def predict_step(self, batch: Any) -> Tensor:
-        """The attack probability of each window of the batch, float32[B]."""
-        return attack_probability(self.model(batch))
+        """The attack probability of each window of the batch, float32[B].
+
+        Raises UserError where one is not a number, as after features that are none.
+        """
+        score = attack_probability(self.model(batch))
+        wrong = (~torch.isfinite(score)).nonzero().flatten().tolist()
+        if wrong:
+            raise UserError(
+                f"{len(wrong)} of {len(score)} windows have features, or the model weights, that are not finite; the "
+                f"first window is number {wrong[0]} of its batch; there is no score for them"
+            )
+        return score
 
     def predict_nodes_step(self, batch: Any) -> Tensor:
         """The attack probability of each id of each window, float32[N]: the classifier's head on that node alone."""

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from applications.__main__ import main
+from applications._job import load_job
+from credit_like.graphs import FeatureScaler, ScalerSettings, Vocabulary
 from credit_like.training import read_checkpoint
 
 Output = pytest.CaptureFixture[str]
@@ -33,6 +35,19 @@ def test_a_run_of_another_split_is_refused(
     error = capsys.readouterr().err
     assert f"{setting} {finished} was trained on another split of the data" in error
     assert "may have seen what this run is tested on" in error
+
+
+def test_the_shipped_student_is_small_whatever_the_car(job: list[str]) -> None:
+    """With a thousand ids, more than any car here has, whose table of ids is most of it."""
+    scaler = ScalerSettings()
+    sizes = {}
+    for name in ("gat", "gat_student"):
+        settings, cls = load_job(name)
+        model = cls.build_model(settings.model, Vocabulary.empty(1001), FeatureScaler.empty(1001, scaler))
+        sizes[name] = sum(p.numel() for p in model.parameters())
+        assert (settings.trainer.temperature, settings.trainer.teacher_weight) == (4.0, 0.7)
+    assert sizes["gat_student"] < 60_000
+    assert sizes["gat_student"] < sizes["gat"]
 
 
 def test_a_teacher_that_is_not_there_is_named(job: list[str], tmp_path: Path, capsys: Output) -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch_geometric.data import Batch, Data
 
-from credit_like.config import ConfigError
+from credit_like.config import ConfigError, UserError
 from credit_like.graphs import FeatureScaler, ScalerSettings, Vocabulary
 from credit_like.models import GAT
 from credit_like.training import read_checkpoint
@@ -85,6 +85,13 @@ def test_its_predictions_are_attack_probabilities(tmp_path: Path) -> None:
     assert scores.shape == (64,)
     assert bool(((scores >= 0) & (scores <= 1)).all())
     assert ranking(scores, torch.cat([batch.y for batch in valid]))["auroc"] == pytest.approx(best["valid_auroc"])
+
+
+def test_a_window_whose_features_are_no_numbers_has_no_score(tmp_path: Path) -> None:
+    trainer, (batch,) = make_trainer(tmp_path), batches(MIXED[:8], seed=1)
+    batch.x[batch.ptr[3] + 1, 5] = math.nan
+    with pytest.raises(UserError, match=r"^1 of 8 windows have features, .* not finite; the first window is number 3"):
+        trainer.predict_on([batch])
 
 
 def test_the_training_metric_may_be_a_ranking(tmp_path: Path) -> None:
