@@ -14,17 +14,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
-from applications._data import Data, load_data
-from applications._job import load_job
-from applications._run import CONFIG, METRICS, SCORES, read_json, to_json, write_text
-from applications.evaluate import evaluate_run
+from applications._data import Data, learning_windows, load_data
+from applications._fusion import is_fusion
+from applications._job import Job, load_job
+from applications._registry import JobTrainer, learns_from_benign
+from applications._run import CONFIG, open_run, to_json, write_text
 from applications.train import train
+from benchmarks._detection_figures import figures
+from benchmarks._detection_injected import with_injected
 from credit_like.can import read_dataset, write_log
 from credit_like.config import UserError
-from credit_like.evaluation import EvaluationSettings, Scores, evaluate, read_scores
-from credit_like.graphs.plan import VALIDATION, is_test
+from credit_like.graphs.plan import is_test
 
 #: The public sets that hold attacks, and the vehicles that they were recorded in.
 SETS = {
@@ -35,14 +35,23 @@ SETS = {
     "crysys_s11": "CrySyS car",
 }
 KNOWN, NEW_ATTACK, NEW_VEHICLE = "known", "unseen attack", "unseen vehicle"
+INJECTED = "injected attacks"
 
 #: Every model gets the division of this configuration's split settings.
 REFERENCE = "gat"
 
 #: Experts of a model that learns from other runs: its configuration's key and the model whose run it is.
-EXPERTS = {"rl_fusion": {"gat": "gat", "anomaly": "dgi_ocgin"}}
+EXPERTS = {model: {"gat": "gat", "anomaly": "dgi_ocgin"} for model in ("rl_fusion", "either")}
 
-_SETTINGS, _ROUNDS = EvaluationSettings(bootstrap_rounds=100), ("evaluation.bootstrap_rounds=100",)
+#: Models that are another one's configuration with something changed.
+VARIANTS = {
+    "either": ("rl_fusion", ("trainer.deploy=either", "trainer.epochs=1")),  # what is learnt does not matter then
+    "gat_transfer": ("gat", ("model.own_traffic=false", "model.id_encoder=none", "data.scaler.relative=false")),
+    "gat_plain": ("gat", ("model.own_traffic=false",)),
+}
+
+#: Optimizer steps of a run on graphs, about, and the most epochs that a small set may take for them.
+STEPS, MOST_EPOCHS = 400, 30
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,7 @@ class Division:
 
     def judges(self, split: str) -> bool:
         """Whether the windows of a test set are those that this division is about."""
-        parts = {KNOWN: "", NEW_ATTACK: "known_vehicle_unknown_attack", NEW_VEHICLE: "unknown_vehicle"}
+        parts = {KNOWN: "", INJECTED: "", NEW_ATTACK: "known_vehicle_unknown_attack", NEW_VEHICLE: "unknown_vehicle"}
         return is_test(split) and parts[self.setting] in split
 
 
@@ -96,12 +105,19 @@ class Plan:
         changes = hashlib.sha256("\n".join(self.overrides).encode()).hexdigest()[:8] if self.overrides else "shipped"
         return self.work / "runs" / changes / division.folder / f"{model}-{seed}"
 
+    def controls(self, division: Division) -> Path:
+        """The folder of the controls' scores of a division, which no model and no seed changes."""
+        return self.work / "controls" / division.folder
+
 
 def read_division(plan: Plan, division: Division) -> Data:
     """Captures, plan and store of a division, which all models share: split as the GAT's configuration says."""
     job, _ = load_job(REFERENCE, _overrides(plan, division, REFERENCE, 0))
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-        return load_data(job.data)
+        data = load_data(job.data)
+    if division.setting == INJECTED:
+        return with_injected(data, job.data.window, plan.work / "stores" / division.folder)
+    return data
 
 
 def write_vehicles(plan: Plan, sets: Sequence[str]) -> None:
@@ -128,52 +144,46 @@ def families(data: Data) -> list[str]:
 def judged(plan: Plan, division: Division, data: Data, model: str, seed: int) -> dict[str, Any]:
     """Train, or go on with, a run, and give its figures; ``{"refused": why}`` where this division cannot train it.
 
-    What is printed goes to ``output.txt`` in the run's folder.
+    What is printed goes to a text file beside the run's folder.
     """
     folder = plan.cell(division, model, seed)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    started = time.perf_counter()
+    started = time.process_time()
     with (
         open(folder.with_suffix(".txt"), "a", encoding="utf-8") as output,
         contextlib.redirect_stdout(output),
         contextlib.redirect_stderr(output),
     ):
         try:
-            job, cls = load_job(model, [*_overrides(plan, division, model, seed), *plan.overrides])
-            resume = (folder / CONFIG).is_file()
-            evaluate_run(folder, train(job, cls, resume=resume, data=data), overrides=_ROUNDS)
+            shipped, variant = VARIANTS.get(model, (model, ()))
+            changes = [*_overrides(plan, division, model, seed), *variant]
+            changes += budget(*load_job(shipped, changes), data)
+            job, cls = load_job(shipped, [*changes, *plan.overrides])
+            known = train(job, cls, resume=(folder / CONFIG).is_file(), data=data)
+            found = figures(open_run(folder), known, division.judges, plan.controls(division))
         except UserError as error:
             return {"refused": str(error).splitlines()[0]}
-    return {"seconds": time.perf_counter() - started, **figures(folder, division)}
+    return {"cpu_seconds": time.process_time() - started, **found}
 
 
-def figures(folder: Path, division: Division) -> dict[str, Any]:
-    """The figures of a judged run over the windows that the division is about, its controls' beside them."""
-    metrics, scores = read_json(folder / METRICS), read_scores(folder / SCORES)
-    wanted = [name for name in scores.test_sets if division.judges(name)]
-    rows = scores.frame.filter(pl.col("split").is_in([VALIDATION, *wanted]))
-    renamed = pl.when(pl.col("split") == VALIDATION).then(pl.col("split")).otherwise(pl.lit("test")).alias("split")
-    again = evaluate(
-        Scores(rows.with_columns(renamed), scores.intervals),
-        _SETTINGS,
-        metrics["calibration_captures"],
-        metrics["groups"],
-    )
-    found, raw = again["overall"], again["raw_weights"]
-    return {
-        "model": _kept(found["windows"]),
-        "raw_weights_auroc": None if raw is None else raw["overall"]["auroc"],
-        "events": found["events"]["events"],
-        "found": found["events"]["found"],
-        "attack_windows": found["windows"]["attack"],
-        "benign_windows": found["windows"]["benign"],
-        "controls": {name: _kept(part) for name, part in found["controls"].items()},
-        "families": {name: part["windows"]["auroc"] for name, part in found["families"].items()},
-    }
+def budget(job: Job, cls: type[JobTrainer], data: Data) -> list[str]:
+    """The overrides that give a run on graphs about ``STEPS`` optimizer steps, whatever the size of its set.
 
-
-def _kept(part: dict[str, Any]) -> dict[str, float | None]:
-    return {name: part[name] for name in ("auroc", "f1", "recall", "fpr")}
+    The captures of a large set repeat one drive, so that an epoch is cut short there; a small one has so few batches
+    that the shipped number of epochs would end before anything was learnt. Patience grows with the epochs.
+    """
+    if is_fusion(cls):
+        return []
+    rows, _ = learning_windows(data, benign_only=learns_from_benign(cls))
+    batches = -(-len(rows) // job.loader.batch_size)
+    drawn = min(batches, STEPS // job.trainer.epochs)
+    epochs = min(-(-STEPS // drawn), MOST_EPOCHS)
+    patience = -(-job.trainer.stopping_patience * epochs // job.trainer.epochs)
+    return [
+        f"trainer.epochs={epochs}",
+        f"trainer.stopping_patience={patience}",
+        f"trainer.batches_per_epoch={drawn if drawn < batches else 0}",
+    ]
 
 
 def _overrides(plan: Plan, division: Division, model: str, seed: int) -> list[str]:

@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks._detection_cells import KNOWN, NEW_ATTACK, NEW_VEHICLE, SETS
+from benchmarks._detection_cells import INJECTED, KNOWN, NEW_ATTACK, NEW_VEHICLE, SETS
 from benchmarks._pages import filled
 from credit_like.evaluation import CONTROLS
 
-_NAMES = {"gat": "GAT", "dgi_ocgin": "DGI-OCGIN", "rl_fusion": "RL fusion"}
+SETTINGS = (KNOWN, NEW_ATTACK, NEW_VEHICLE, INJECTED)
+
+#: Difference of two AUROC values up to which neither is ahead.
+LEVEL = 5e-4
+
+_NAMES = {
+    "gat": "GAT",
+    "dgi_ocgin": "DGI-OCGIN",
+    "rl_fusion": "RL fusion",
+    "either": "either of both",
+    "gat_transfer": "GAT of no vehicle",
+    "gat_plain": "GAT without own traffic",
+}
 
 
 def with_tables(page: str, report: dict[str, Any]) -> str:
@@ -19,10 +31,11 @@ def with_tables(page: str, report: dict[str, Any]) -> str:
 
 def tables_of(report: dict[str, Any]) -> dict[str, str]:
     """The tables by name, in Markdown."""
-    known, attacks, vehicles = (_of(report, setting) for setting in (KNOWN, NEW_ATTACK, NEW_VEHICLE))
+    known, attacks, vehicles, injected = (_of(report, setting) for setting in SETTINGS)
     return {
         "run": _run(report),
         "verdict": _verdicts(report),
+        "standings": _standings(report),
         "known_auroc": _table(report, known, "auroc"),
         "known_f1": _table(report, known, "f1"),
         "families": _families(report, known),
@@ -30,6 +43,9 @@ def tables_of(report: dict[str, Any]) -> dict[str, str]:
         "attacks_f1": _table(report, attacks, "f1"),
         "vehicles": _table(report, vehicles, "auroc"),
         "vehicles_f1": _table(report, vehicles, "f1"),
+        "injected": _table(report, injected, "auroc"),
+        "injected_f1": _table(report, injected, "f1"),
+        "injected_families": _families(report, injected),
         "averages": _averages(report),
         "refused": _refused(report),
     }
@@ -53,31 +69,65 @@ def _run(report: dict[str, Any]) -> str:
     machine = report["machine"]
     changed = f", with {', '.join(f'`{x}`' for x in report['overrides'])}" if report["overrides"] else ""
     return (
-        f"Seeds: {report['seeds']}. Models: {', '.join(_NAMES[x] for x in report['models'])}{changed}. "
+        f"Seeds: {_seeds(report)}. Models: {', '.join(_NAMES[x] for x in report['models'])}{changed}. "
         f"{machine['cores']} cores ({machine['processor']})."
     )
 
 
+def _seeds(report: dict[str, Any]) -> str:
+    """``"3"``, or where some cells were run with fewer seeds than others ``"1 to 3"``."""
+    counts = {part["seeds"] for division in report["divisions"] for part in division["models"].values()}
+    return " to ".join(str(count) for count in sorted({min(counts), max(counts)})) if counts else "none"
+
+
 def _verdicts(report: dict[str, Any]) -> str:
-    """Where a control wins, in words, one line a question."""
+    """Who is ahead, in words, one line a question."""
     lines = []
-    for setting in (KNOWN, NEW_ATTACK, NEW_VEHICLE):
-        divisions = _of(report, setting)
-        judged = [(division, best) for division in divisions if (best := best_of(division))]
-        lost = [
-            f"{_what(division)} ({control} {other:.4f}, best model {_NAMES[model]} {own:.4f})"
-            for division, (model, own, control, other) in judged
-            if other >= own
-        ]
+    for setting in SETTINGS:
+        judged = [(division, best) for division in _of(report, setting) if (best := best_of(division))]
         if not judged:
             lines.append(f"- **{setting}**: not run.")
-        elif lost:
-            lines.append(
-                f"- **{setting}**: a control wins or draws in {len(lost)} of {len(judged)}: {'; '.join(lost)}."
+            continue
+        parts: dict[str, list[str]] = {"a model": [], "neither": [], "a control": []}
+        for division, best in judged:
+            model, own, control, other = best
+            shown = f"{_what(division)} ({_NAMES[model]} {own:.4f}, {control} {other:.4f})"
+            parts[ahead(best)].append(shown)
+        lines.append(
+            f"- **{setting}**: of {len(judged)}, a model is ahead in {len(parts['a model'])}, neither in "
+            f"{len(parts['neither'])}, a control in {len(parts['a control'])}"
+            + "".join(
+                f".\n  - {what}: {'; '.join(parts[name])}"
+                for name, what in (("a control", "a control is ahead"), ("neither", "level"))
+                if parts[name]
             )
-        else:
-            lines.append(f"- **{setting}**: a model wins in all {len(judged)}.")
+            + "."
+        )
     return "\n".join(lines)
+
+
+def ahead(best: tuple[str, float, str, float]) -> str:
+    """``"a model"`` or ``"a control"``, whichever ``best_of`` shows to be better; ``"neither"`` within ``LEVEL``."""
+    _, own, _, other = best
+    if abs(own - other) <= LEVEL:
+        return "neither"
+    return "a model" if own > other else "a control"
+
+
+def _standings(report: dict[str, Any]) -> str:
+    """Of each model alone against the best control of each division: ahead, level and behind."""
+    rows = []
+    for setting in SETTINGS:
+        cells = []
+        for model in report["models"]:
+            counts = {"a model": 0, "neither": 0, "a control": 0}
+            for division in _of(report, setting):
+                best = best_of({**division, "models": {k: v for k, v in division["models"].items() if k == model}})
+                if best:
+                    counts[ahead(best)] += 1
+            cells.append(" / ".join(map(str, counts.values())) if any(counts.values()) else "-")
+        rows.append([setting, *cells])
+    return _markdown(["", *(_NAMES[x] for x in report["models"])], rows)
 
 
 def _table(report: dict[str, Any], divisions: Sequence[dict[str, Any]], figure: str) -> str:

@@ -23,10 +23,12 @@ from typing import Any
 from applications._registry import registered_trainers
 from benchmarks._detection_cells import (
     EXPERTS,
+    INJECTED,
     KNOWN,
     NEW_ATTACK,
     NEW_VEHICLE,
     SETS,
+    VARIANTS,
     Division,
     Plan,
     families,
@@ -41,8 +43,8 @@ from benchmarks._timing import machine
 RESULTS = Path(__file__).parent / "results" / "detection.json"
 PAGE = Path(__file__).parents[1] / "docs" / "detection.md"
 CAPTURES = Path(os.environ.get("CREDIT_LIKE_DATA", Path(__file__).parents[2] / "shared" / "data"))
-MODELS = ("gat", "dgi_ocgin", "rl_fusion")
-DIVISIONS = (KNOWN, NEW_ATTACK, NEW_VEHICLE)
+MODELS = ("gat", "dgi_ocgin", "rl_fusion", "either", "gat_transfer", "gat_plain")
+DIVISIONS = (KNOWN, NEW_ATTACK, NEW_VEHICLE, INJECTED)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -51,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
     if not there:
         print(f"detection: no real captures at {CAPTURES}; set CREDIT_LIKE_DATA to the folder that holds them")
         return
-    models = [name for name in options.models if name in registered_trainers()]
+    models = [name for name in options.models if VARIANTS.get(name, (name,))[0] in registered_trainers()]
     for name in set(options.models) - set(models):
         print(f"detection: no trainer is registered as {name}; left out", flush=True)
     plan = Plan(CAPTURES, options.work, tuple(options.overrides))
@@ -80,7 +82,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def divisions(plan: Plan, sets: Sequence[str], settings: Sequence[str]) -> list[Division]:
-    """Known attacks of every set, each family left out in turn, each vehicle left out in turn."""
+    """Known attacks of every set, each family and each vehicle left out in turn, injected attacks in every set."""
     found = [Division(KNOWN, (name,)) for name in sets if KNOWN in settings]
     for name in sets if NEW_ATTACK in settings else ():
         kinds = families(read_division(plan, Division(KNOWN, (name,))))
@@ -88,7 +90,7 @@ def divisions(plan: Plan, sets: Sequence[str], settings: Sequence[str]) -> list[
     if NEW_VEHICLE in settings and len(sets) > 1:
         write_vehicles(plan, sets)
         found += [Division(NEW_VEHICLE, tuple(sets), name) for name in sets]
-    return found
+    return found + [Division(INJECTED, (name,)) for name in sets if INJECTED in settings]
 
 
 def gathered(plan: Plan, division: Division, models: Iterable[str], seeds: Sequence[int]) -> dict[str, Any] | None:
@@ -125,7 +127,8 @@ def _over_seeds(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "fpr": [cell["model"]["fpr"] for cell in cells],
         "raw_weights_auroc": [cell["raw_weights_auroc"] for cell in cells],
         "events_found": [cell["found"] for cell in cells],
-        "seconds": [cell["seconds"] for cell in cells],
+        "cpu_seconds": [cell["cpu_seconds"] for cell in cells],
+        "validation_auroc": [cell["validation_auroc"] for cell in cells],
     }
     kinds = sorted({kind for cell in cells for kind in cell["families"]})
     return {

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks._detection_cells import KNOWN, NEW_ATTACK, NEW_VEHICLE, Division, Plan, families, read_division
-from benchmarks._detection_page import best_of, tables_of, with_tables
+from benchmarks._detection_page import LEVEL, ahead, best_of, tables_of, with_tables
 from benchmarks.detection import PAGE, RESULTS, divisions, main, spread
 from credit_like.evaluation import read_scores
 
@@ -35,10 +35,15 @@ def test_the_page_says_where_a_control_wins(report: dict[str, Any]) -> None:
     verdict = tables_of(report)["verdict"]
     for setting in (KNOWN, NEW_ATTACK, NEW_VEHICLE):
         judged = [best for d in report["divisions"] if d["setting"] == setting and (best := best_of(d))]
-        lost = sum(control >= model for _, model, _, control in judged)
+        lost = sum(control > model + LEVEL for _, model, _, control in judged)
         line = next(line for line in verdict.splitlines() if line.startswith(f"- **{setting}**"))
-        expected = "not run" if not judged else f"a control wins or draws in {lost} of {len(judged)}" if lost else "all"
-        assert expected in line
+        assert (f"of {len(judged)}," in line and f"a control in {lost}" in line) if judged else "not run" in line
+
+
+def test_who_is_ahead() -> None:
+    assert ahead(("gat", 0.9, "timing only", 0.8)) == "a model"
+    assert ahead(("gat", 0.8, "timing only", 0.9)) == "a control"
+    assert ahead(("gat", 0.9996, "timing only", 1.0)) == "neither"
 
 
 def test_mean_and_spread_over_seeds() -> None:
