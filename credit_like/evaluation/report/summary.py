@@ -8,7 +8,18 @@ from typing import Any
 from credit_like.evaluation.controls import LOOKUP, TIMING
 from credit_like.evaluation.fusion import EXPERTS
 from credit_like.evaluation.report.markup import Html, join, pointer, tag
-from credit_like.evaluation.report.words import count, family, listing, number, percent, plural, ratio, seconds, signed
+from credit_like.evaluation.report.words import (
+    count,
+    family,
+    listing,
+    number,
+    percent,
+    plural,
+    raised,
+    ratio,
+    seconds,
+    signed,
+)
 from credit_like.evaluation.retrained import RETRAINED
 
 
@@ -91,10 +102,12 @@ def _cards(metrics: Mapping[str, Any]) -> Html:
     cards = [
         _card("Window AUROC", windows, "auroc", "how well scores part attacks from the rest: 1 is perfect, 0.5 chance"),
         _card("F1, attack class", windows, "f1", "precision and recall in one: 1 is perfect"),
-        _card("Recall", windows, "recall", "share of the attack windows that alarmed"),
+        _card("Recall", windows, "recall", f"share of the attack windows that {raised(metrics['settings'])}"),
     ]
     alarms, figure = windows["false_alarms_per_hour"], pointer("overall", "windows", "false_alarms_per_hour")
-    note = windows["undefined"].get("false_alarms_per_hour") or f"{percent(windows['fpr'])} of benign windows alarmed"
+    note = windows["undefined"].get("false_alarms_per_hour") or (
+        f"{percent(windows['fpr'])} of benign windows {raised(metrics['settings'])}"
+    )
     cards.append(_shown("False alarms an hour", "undefined" if alarms is None else count(alarms), alarms, figure, note))
     share = events["share_found"]
     value = "undefined" if share is None else f"{count(events['found'])} of {count(events['events'])}"
@@ -134,12 +147,17 @@ def _threshold(metrics: Mapping[str, Any]) -> Html:
     """What the threshold is, what it promises, and what the test sets show of the promise."""
     calibration, measured = metrics["calibration"], metrics["overall"]["windows"]["fpr"]
     windows = plural(calibration["windows"], "benign validation window")
-    parts: list[object] = [
-        tag("strong", f"A window whose score is above {number(calibration['threshold'])} alarms."),
-        f" This threshold was set on {windows}. ",
-    ]
+    alarm, threshold = metrics["settings"]["alarm"], number(calibration["threshold"])
+    single = alarm["n"] == 1
+    rule = (
+        f"A window whose score is above {threshold} alarms."
+        if single
+        else f"A window alarms when its score and at least {alarm['k']} of the last {alarm['n']} are above {threshold}."
+    )
+    parts: list[object] = [tag("strong", rule), f" This threshold was set on {windows}. "]
     if calibration["promised"]:
-        parts.append(f"It promises that at most {percent(calibration['promised_fpr'])} of benign windows alarm falsely")
+        falsely = "alarm falsely" if single else "are above it, and no more alarm"
+        parts.append(f"It promises that at most {percent(calibration['promised_fpr'])} of benign windows {falsely}")
     else:
         parts.append(
             f"Asked for was a false-alarm rate of {percent(calibration['requested_fpr'])}: not promised. "
@@ -151,8 +169,11 @@ def _threshold(metrics: Mapping[str, Any]) -> Html:
         if _breaks_promise(metrics):
             parts.append(", clearly more: the test traffic is not like that of validation")
         elif measured > calibration["promised_fpr"]:
-            parts.append(", which is more; the test traffic is too short to say whether by chance")
-    parts += [". ", tag("span", calibration["assumption"], class_="note")]
+            parts.append(", which is more, perhaps by chance")
+    parts.append(". ")
+    if measured is not None:
+        parts += [tag("a", "Why, and what to do" if not _is_kept(metrics) else "Details", href="#promise"), " "]
+    parts.append(tag("span", calibration["assumption"], class_="note"))
     return join(parts)
 
 
