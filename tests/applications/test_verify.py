@@ -69,7 +69,7 @@ def test_a_run_as_it_was_made_holds(finished: Path, capsys: pytest.CaptureFixtur
     assert lines[-1].startswith("everything holds (")
     for name in set(CHECKS) - {"experts", "policy", "scores", "metrics"}:
         assert any(line.startswith(f"ok    {name} ") for line in lines), name
-    (scores,) = (line for line in lines if line.startswith("ok    scores "))
+    (scores,) = (line for line in lines if line.startswith("ok    scores   "))
     assert f"{SAMPLE} of " in scores
     assert "drawn with seed 7" in scores
     assert sum("metrics: " in line for line in lines) == len(json.loads((finished / "metrics.json").read_text()))

@@ -134,6 +134,21 @@ def test_every_control_has_to_be_beaten_with_certainty() -> None:
     assert sentence(model_with_rewired_edges=(0.99, -0.1, (-0.2, -0.05))).startswith("A control beats the model.")
 
 
+def test_a_fusion_that_uses_an_expert_is_not_held_against_itself() -> None:
+    names = ("auroc", "difference", "difference_interval")
+    same, other = (
+        dict(zip(names, (0.9, 0.0, (0.0, 0.0)), strict=True)),
+        dict(zip(names, (0.8, 0.1, (0.05, 0.2)), strict=True)),
+    )
+    controls = {"GAT alone": same, "timing only": other}
+    text = unescape(re.sub("<[^>]*>", "", _controls(controls, {"rule": "gat"})))
+    assert text.startswith("The model beats every control. No mixture beat the better expert on validation, so this")
+    assert "fusion uses GAT alone. The best of the 1, timing alone," in text
+    mixed = unescape(re.sub("<[^>]*>", "", _controls(controls, {"rule": "policy"})))
+    assert mixed.startswith("The model is not shown to beat every control.")
+    assert "by 0.000 (95 % interval 0.000 to 0.000)" in mixed
+
+
 def test_with_a_problem_no_test_figure_is_in_the_file(run: Scores, report_of: Write) -> None:
     problem = "rows 10 to 20 of drive/clean are in training and in test"
     text = report_of(run, problems=[problem]).read_text()

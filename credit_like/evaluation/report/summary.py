@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from credit_like.evaluation.controls import LOOKUP, TIMING
-from credit_like.evaluation.fusion import EXPERTS
+from credit_like.evaluation.fusion import ANOMALY_ALONE, EXPERTS, GAT_ALONE
 from credit_like.evaluation.report.markup import Html, join, pointer, tag
 from credit_like.evaluation.report.words import (
     count,
@@ -43,7 +43,7 @@ def summary(metrics: Mapping[str, Any] | None, problems: Sequence[str]) -> Html:
             _cards(metrics),
             tag("p", "New to these words? ", tag("a", "What they mean", href="#words"), class_="note"),
             tag("p", _threshold(metrics), class_="panel" if _is_kept(metrics) else "panel warn"),
-            _controls(overall["controls"]),
+            _controls(overall["controls"], metrics.get("fusion")),
         ]
     )
 
@@ -188,9 +188,16 @@ def _is_kept(metrics: Mapping[str, Any]) -> bool:
     return calibration["promised"] and (measured is None or measured <= calibration["promised_fpr"])
 
 
-def _controls(controls: Mapping[str, Any]) -> Html:
-    """One sentence: does the model beat what simple means reach."""
+def _controls(controls: Mapping[str, Any], fusion: Mapping[str, Any] | None = None) -> Html:
+    """One sentence: does the model beat what simple means reach. A fusion that uses one expert alone is that expert,
+    and is held against all else."""
     known = {name: figures for name, figures in controls.items() if figures["difference"] is not None}
+    same = {"gat": GAT_ALONE, "anomaly": ANOMALY_ALONE}.get(fusion["rule"] if fusion else "", "")
+    if same in known and len(known) > 1:
+        del known[same]
+        use = f"No mixture beat the better expert on validation, so this fusion uses {same}. "
+    else:
+        use = ""
     if not known:
         why = "no control was scored" if not controls else "the windows are of one class"
         return tag("p", tag("strong", "Controls: "), f"not compared, {why}.", class_="panel")
@@ -214,7 +221,7 @@ def _controls(controls: Mapping[str, Any]) -> Html:
     return tag(
         "p",
         tag("strong", verdict),
-        f" {which} of the {len(known)}, {_rival(name)}, reaches AUROC {ratio(best['auroc'])}; "
+        f" {use}{which} of the {len(known)}, {_rival(name)}, reaches AUROC {ratio(best['auroc'])}; "
         f"the model's differs from it by {signed(difference)} ({spread}). ",
         tag("a", "Details", href="#controls"),
         class_=kind,

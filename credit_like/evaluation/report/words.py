@@ -26,7 +26,9 @@ def percent(value: float) -> str:
 
 
 def signed(value: float) -> str:
-    """A difference with its sign, three decimals."""
+    """A difference with its sign, three decimals; none at all has no sign."""
+    if value == 0:
+        return "0.000"
     return f"{value:+.3f}".replace("-", "\u2212")
 
 
