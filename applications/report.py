@@ -24,9 +24,10 @@ def report_run(folder: Path, trainer: str | None = None) -> Path:
     run = open_run(folder, trainer)
     facts = read_json(run.folder / FACTS)
     log, explained = run.folder / LOG, run.folder / EXPLANATIONS
+    name, kind = run.folder.resolve().name, run.job.trainer.type
     return write_report(
         run.folder / REPORT,
-        title=f"{run.folder.resolve().name}: {run.job.trainer.type} on {run.job.data.path.name}",
+        title=f"{kind if name == kind else f'{name}: {kind}'} on {run.job.data.path.name}",
         metrics=read_metrics(run.folder),
         scores=read_scores(run.folder / SCORES),
         certificate=run.certificate,

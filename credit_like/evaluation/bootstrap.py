@@ -55,10 +55,13 @@ def count_blocks(block: Ints, mask: Bools, blocks: int) -> Floats:
 def decision_samples(weights: Floats, attack: Bools, alarm: Bools, block: Ints) -> dict[str, Floats]:
     """precision, recall, f1 and fpr of every round, float64[rounds]; NaN where a round leaves one undefined."""
     blocks = weights.shape[1]
-    tp = weights @ count_blocks(block, attack & alarm, blocks)
-    fp = weights @ count_blocks(block, ~attack & alarm, blocks)
-    fn = weights @ count_blocks(block, attack & ~alarm, blocks)
-    tn = weights @ count_blocks(block, ~attack & ~alarm, blocks)
+    masks = (attack & alarm, ~attack & alarm, attack & ~alarm, ~attack & ~alarm)
+    return samples_of_counts(weights, *(count_blocks(block, mask, blocks) for mask in masks))
+
+
+def samples_of_counts(weights: Floats, tp: Floats, fp: Floats, fn: Floats, tn: Floats) -> dict[str, Floats]:
+    """The same from what each block holds, float64[blocks] of each outcome."""
+    tp, fp, fn, tn = (weights @ count for count in (tp, fp, fn, tn))
     with np.errstate(invalid="ignore"):
         return {
             "precision": tp / (tp + fp),
@@ -109,17 +112,25 @@ def expanded_coverage(coverage: float, blocks: int) -> float:
     return float(1 - 2 * stats.norm.sf(t))
 
 
-def blocks_of_both(attack: Bools, block: Ints) -> int:
-    """How many blocks hold windows of the rarer of the two classes."""
-    return min(len(np.unique(block[attack])), len(np.unique(block[~attack])))
+def blocks_of_both(attack: Bools, block: Ints, benign: Bools | None = None) -> int:
+    """How many blocks hold windows of the rarer of the two classes; ``benign`` where it is not just ``~attack``."""
+    quiet = ~attack if benign is None else benign
+    return min(len(np.unique(block[attack])), len(np.unique(block[quiet])))
 
 
-def too_few_blocks(attack: Bools, block: Ints) -> str:
-    """Why these windows give no interval, or the empty string."""
-    for name, mask in (("attack", attack), ("benign", ~attack)):
+def intervals(samples: Mapping[str, Floats], blocks: int, coverage: float = COVERAGE) -> dict[str, tuple[float, float]]:
+    """The interval of each figure that has one, widened for so few ``blocks`` of the rarer class."""
+    widened = expanded_coverage(coverage, blocks)
+    found = {name: percentile_interval(values, widened) for name, values in samples.items()}
+    return {name: interval for name, interval in found.items() if interval is not None}
+
+
+def too_few_blocks(attack: Bools, block: Ints, benign: Bools | None = None, what: str = "windows") -> str:
+    """Why these windows give no interval, or the empty string; ``benign`` bool[n] where it is not just ``~attack``."""
+    for name, mask in (("attack", attack), ("benign", ~attack if benign is None else benign)):
         found = len(np.unique(block[mask]))
         if found < MIN_BLOCKS:
-            return f"{found} block(s) of time hold {name} windows; {MIN_BLOCKS} are needed"
+            return f"{found} block(s) of time hold {name} {what}; {MIN_BLOCKS} are needed"
     return ""
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 #: Raised by one whenever a reader of an older ``metrics.json`` could misread a newer one.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class _Part(BaseModel):
@@ -44,6 +44,9 @@ class WindowFigures(_Part):
     precision_at_recall_95: float | None = Field(description="best precision at a recall of at least 0.95")
     calibration_error: float | None = Field(description="expected calibration error, 15 equal bins of the score")
     undefined: dict[str, str] = Field(description="figure -> why it has no value")
+    blocks: int = Field(
+        description="stretches of bus time that hold windows of the rarer class; intervals rest on them"
+    )
     intervals: dict[str, tuple[float, float]] = Field(description="figure -> 95 % block-bootstrap interval")
     no_interval: str = Field(description="why there is no interval; empty where there is one")
 
@@ -71,13 +74,23 @@ class FrameFigures(_Part):
     precision_at_recall_95: float | None
     calibration_error: float | None
     undefined: dict[str, str] = Field(description="figure -> why it has no value")
+    blocks: int = Field(description="stretches of bus time that hold frames of the rarer class")
+    intervals: dict[str, tuple[float, float]] = Field(description="95 % block-bootstrap intervals of the decisions")
+    no_interval: str = Field(description="why there is no interval; empty where there is one")
 
     @classmethod
     def undefined_because(cls, reason: str) -> FrameFigures:
         """No frame was scored, for ``reason``."""
         counts = [name for name, field in cls.model_fields.items() if field.annotation is int]
-        figures = [name for name in cls.model_fields if name not in counts and name != "undefined"]
-        return cls(**dict.fromkeys(counts, 0), **dict.fromkeys(figures), undefined=dict.fromkeys(figures, reason))
+        apart = ("undefined", "intervals", "no_interval")
+        figures = [name for name in cls.model_fields if name not in counts and name not in apart]
+        return cls(
+            **dict.fromkeys(counts, 0),
+            **dict.fromkeys(figures),
+            undefined=dict.fromkeys(figures, reason),
+            intervals={},
+            no_interval=reason,
+        )
 
 
 class EventFigures(_Part):
@@ -202,7 +215,7 @@ class Calibration(_Part):
 class Metrics(_Part):
     """The whole of ``metrics.json``."""
 
-    schema_version: Literal[2]
+    schema_version: Literal[3]
     settings: dict[str, Any] = Field(description="EvaluationSettings as used")
     calibration_captures: list[str] | None = Field(description="as passed to evaluate; null: every capture")
     groups: list[dict[str, float]] = Field(

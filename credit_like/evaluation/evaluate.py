@@ -197,14 +197,16 @@ def _test_set(
         families[family] = FamilyFigures(
             captures=sorted(holders),
             windows=window_figures(windows[held & (attack | (windows.label != 1))], threshold, draws),
-            frames=frame_figures(rows.filter(pl.col("capture").is_in(sorted(holders))), frame_threshold, family),
+            frames=frame_figures(
+                rows.filter(pl.col("capture").is_in(sorted(holders))), frame_threshold, draws, groups, family
+            ),
             events=event_figures([event for _, event in mine]),
         )
     best = best_f1(windows.attack[windows.attack | windows.benign], windows.score[windows.attack | windows.benign])
     return TestSet(
         captures=list(windows.capture_names),
         windows=window_figures(windows, threshold, draws),
-        frames=frame_figures(rows, frame_threshold),
+        frames=frame_figures(rows, frame_threshold, draws, groups),
         events=event_figures([event for _, event in events]),
         families=families,
         controls={
@@ -229,7 +231,8 @@ def _control(windows: WindowSet, score: np.ndarray, threshold: float, draws: Boo
         if not isinstance(drawn, str):
             block, weights = drawn
             own, other = (bootstrap.auroc_samples(weights, mine.attack, x, block) for x in (mine.score, score))
-            interval = bootstrap.percentile_interval(own - other)
+            blocks = bootstrap.blocks_of_both(mine.attack, block)
+            interval = bootstrap.intervals({"auroc": own - other}, blocks).get("auroc")
     kept = ("auroc", "f1", "recall", "fpr")
     return ControlFigures(
         threshold=threshold,

@@ -105,13 +105,20 @@ class Bootstrap:
     seconds: float
     seed: int
 
+    def blocks(self, windows: WindowSet) -> Ints:
+        """int64[n]: the block of each window."""
+        return bootstrap.time_blocks(windows.group, windows.clock, self.seconds)
+
+    def weights(self, block: Ints) -> Floats:
+        """float64[rounds, blocks]: how often each block is drawn in each round."""
+        return bootstrap.resamples(int(block.max()) + 1, self.rounds, self.seed)
+
     def draw(self, windows: WindowSet) -> tuple[Ints, Floats] | str:
         """(block of each window, weights [rounds, blocks]), or why these windows give no interval."""
         if len(windows) == 0:
             return "no window"
-        block = bootstrap.time_blocks(windows.group, windows.clock, self.seconds)
-        reason = bootstrap.too_few_blocks(windows.attack, block)
-        return reason or (block, bootstrap.resamples(int(block.max()) + 1, self.rounds, self.seed))
+        block = self.blocks(windows)
+        return bootstrap.too_few_blocks(windows.attack, block) or (block, self.weights(block))
 
 
 def window_figures(windows: WindowSet, threshold: float, draws: Bootstrap) -> WindowFigures:
@@ -152,6 +159,7 @@ def window_figures(windows: WindowSet, threshold: float, draws: Bootstrap) -> Wi
         **ranking,
         calibration_error=error,
         undefined=undefined | ranking_undefined,
+        blocks=bootstrap.blocks_of_both(counted.attack, draws.blocks(counted)),
         intervals=intervals,
         no_interval=no_interval,
     )
@@ -164,8 +172,7 @@ def _intervals(counted: WindowSet, threshold: float, draws: Bootstrap) -> tuple[
     block, weights = drawn
     samples = bootstrap.decision_samples(weights, counted.attack, counted.score > threshold, block)
     samples["auroc"] = bootstrap.auroc_samples(weights, counted.attack, counted.score, block)
-    found = {name: bootstrap.percentile_interval(values) for name, values in samples.items()}
-    return {name: interval for name, interval in found.items() if interval is not None}, ""
+    return bootstrap.intervals(samples, bootstrap.blocks_of_both(counted.attack, block)), ""
 
 
 def capture_events(windows: WindowSet, intervals: Mapping[str, Sequence[AttackInterval]]) -> list[tuple[str, Event]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -10,7 +10,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from credit_like.can.captures import Capture
+from credit_like.evaluation import bootstrap
 from credit_like.evaluation.document import FrameFigures
+from credit_like.evaluation.figures import Bootstrap, WindowSet, window_set
 from credit_like.evaluation.metrics import calibration_error, confusion, decision_figures, ranking_figures
 from credit_like.evaluation.scores import NODE_COLUMNS, has_nodes
 from credit_like.graphs.store import GraphStore, rows_of
@@ -72,12 +74,19 @@ def benign_frame_scores(rows: pl.DataFrame) -> Floats:
     return rows.select(_repeated("node_benign")).to_series().to_numpy()
 
 
-def frame_figures(rows: pl.DataFrame, threshold: float | None, family: str | None = None) -> FrameFigures:
+def frame_figures(
+    rows: pl.DataFrame,
+    threshold: float | None,
+    draws: Bootstrap,
+    groups: Sequence[Mapping[str, float]] = (),
+    family: str | None = None,
+) -> FrameFigures:
     """All figures of the attack frames of the windows, or of those of one attack ``family``, against the benign ones.
 
     Frames of windows without an attack frame that overlap an attack interval are left out, as the windows are, and
     frames without label are not counted. Where windows overlap, a frame counts once in each. Without node scores, or
-    without a ``threshold``, every figure is undefined.
+    without a ``threshold``, every figure is undefined. Intervals are those of decisions: whole windows are drawn again,
+    in the blocks of ``draws``, ``groups`` being captures that share traffic.
     """
     if not has_nodes(rows) or threshold is None:
         return FrameFigures.undefined_because(NO_SCORES)
@@ -95,6 +104,7 @@ def frame_figures(rows: pl.DataFrame, threshold: float | None, family: str | Non
     ranking, ranking_undefined = ranking_figures(attack, score)
     error, reason = calibration_error(attack, score)
     undefined |= ranking_undefined | ({"calibration_error": reason} if error is None else {})
+    blocks, intervals, no_interval = _intervals(window_set(rows, groups), rows, threshold, draws, family)
     return FrameFigures(
         frames=len(score),
         attack=len(hit),
@@ -105,7 +115,43 @@ def frame_figures(rows: pl.DataFrame, threshold: float | None, family: str | Non
         **ranking,
         calibration_error=error,
         undefined={name: why.replace("window", "frame") for name, why in undefined.items()},
+        blocks=blocks,
+        intervals=intervals,
+        no_interval=no_interval,
     )
+
+
+def _intervals(
+    windows: WindowSet, rows: pl.DataFrame, threshold: float, draws: Bootstrap, family: str | None
+) -> tuple[int, dict[str, tuple[float, float]], str]:
+    """(blocks of the rarer class, intervals, why there are none)."""
+    kept = ~((windows.label == 0) & windows.in_interval)
+    if not kept.any():
+        return 0, {}, "no window"
+    block = draws.blocks(windows[kept])
+    tp, fn = _counts(rows, "node_attack", threshold)
+    fp, tn = _counts(rows, "node_benign", threshold)
+    if family is not None:
+        mine = windows.family == family
+        tp, fn = tp * mine, fn * mine
+    outcomes = [count[kept] for count in (tp, fp, fn, tn)]
+    attack, benign = outcomes[0] + outcomes[2] > 0, outcomes[1] + outcomes[3] > 0
+    blocks = bootstrap.blocks_of_both(attack, block, benign)
+    reason = bootstrap.too_few_blocks(attack, block, benign, "frames")
+    if reason:
+        return blocks, {}, reason
+    sums = [np.bincount(block, weights=count).astype(np.float64) for count in outcomes]
+    samples = bootstrap.samples_of_counts(draws.weights(block), sums[0], sums[1], sums[2], sums[3])
+    return blocks, bootstrap.intervals(samples, blocks), ""
+
+
+def _counts(rows: pl.DataFrame, count: str, threshold: float) -> tuple[Floats, Floats]:
+    """float64[n] each: frames of the kind that ``count`` counts whose id is above the threshold, and the others."""
+    owner = np.repeat(np.arange(rows.height), rows[count].list.len().to_numpy())
+    frames = rows[count].explode(empty_as_null=False).to_numpy().astype(np.float64)
+    above = rows["node_score"].explode(empty_as_null=False).cast(pl.Float64).to_numpy() > threshold
+    totals = [np.bincount(owner, weights=frames * kind, minlength=rows.height) for kind in (above, ~above)]
+    return totals[0].astype(np.float64), totals[1].astype(np.float64)
 
 
 def _repeated(count: str) -> pl.Expr:

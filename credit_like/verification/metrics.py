@@ -18,8 +18,8 @@ from credit_like.config import UserError
 from credit_like.verification.judged import BENIGN, FIGURES, Judged
 from credit_like.verification.resampling import Resampling, auroc_rounds, interval
 
-#: Versions of ``metrics.json``, and settings, whose meaning is known here; others are not verified.
-_VERSIONS = (1, 2)
+#: The version of ``metrics.json``, and settings, whose meaning is known here; others are not verified.
+_VERSION = 3
 _SETTINGS = ("target_fpr", "false_alarms_per_hour", "alarm", "bootstrap_rounds", "bootstrap_block", "seed")
 #: Columns of scores of other detectors: controls by name, and the raw weights where averaged ones were judged.
 _CONTROL, _RAW = "control/", "raw_score"
@@ -93,15 +93,17 @@ def has_nodes(frame: pl.DataFrame) -> bool:
 
 
 def frames_of(frame: pl.DataFrame) -> pl.DataFrame:
-    """The labelled frames of the windows, one a row: each has the score of its id, and the family of its window."""
-    nodes = frame.select("family", *_NODES).explode(list(_NODES))
+    """The labelled frames of the windows, one a row: each has the score of its id, and the family (and the ``block``,
+    where there is one) of its window."""
+    own = ["family", *(["block"] if "block" in frame.columns else [])]
+    nodes = frame.select(*own, *_NODES).explode(list(_NODES))
     kinds = [
-        nodes.select("family", pl.col("node_score").cast(pl.Float64).alias("score"), pl.col(count).alias("count"))
+        nodes.select(*own, pl.col("node_score").cast(pl.Float64).alias("score"), pl.col(count).alias("count"))
         .select(pl.all().repeat_by("count").list.explode())
         .with_columns(label=pl.lit(label, pl.Int8), in_interval=pl.lit(False))
         for label, count in ((1, "node_attack"), (0, "node_benign"))
     ]
-    return pl.concat(kinds).select("family", "score", "label", "in_interval")
+    return pl.concat(kinds).select(*own, "score", "label", "in_interval")
 
 
 def calibration_captures(benign: pl.DataFrame, groups: Sequence[Iterable[str]]) -> list[str]:
@@ -136,16 +138,15 @@ class _Recomputation:
         splits = sorted(x for x in set(self.frame["split"]) if x == "test" or x.startswith("test/"))
         tests = {name: self._judged(pl.col("split") == name) for name in splits}
         everything = self._judged(pl.col("split") != "validation")
-        version = claimed["schema_version"]
         document = {
-            "schema_version": version if version in _VERSIONS else f"one of {_VERSIONS}",
+            "schema_version": _VERSION,
             "settings": self.settings,
             "calibration_captures": self.captures,
             "groups": self.groups,
-            "calibration": self._calibration() | self._of_frames(claimed, "frame_threshold", self.frame_threshold),
+            "calibration": self._calibration() | {"frame_threshold": self.frame_threshold},
             "validation": self._windows(self._judged(pl.col("split") == "validation")),
-            "overall": self._test_set(everything, claimed) if tests else None,
-            "test_sets": {name: self._test_set(x, claimed) for name, x in tests.items()},
+            "overall": self._test_set(everything) if tests else None,
+            "test_sets": {name: self._test_set(x) for name, x in tests.items()},
             "events": [{"test_set": name, **event} for name, x in tests.items() for event in self._events(x)],
         }
         if _RAW in self.frame.columns:
@@ -181,14 +182,17 @@ class _Recomputation:
         }
 
     def _windows(self, x: Judged) -> dict[str, Any]:
-        figures = {name: figure(x) for name, figure in FIGURES.items()}
+        figures: dict[str, Any] = {name: figure(x) for name, figure in FIGURES.items()}
         intervals = self.resampling.intervals(x)
         undefined = sorted(name for name, value in figures.items() if value is None)
-        return {**figures, "undefined": undefined, "intervals": intervals or {}, "no_interval": intervals is None}
-
-    def _of_frames(self, claimed: Mapping[str, Any], name: str, value: Any) -> dict[str, Any]:
-        """``value`` under its name where ``metrics.json`` judges frames; of an older one nothing is asked."""
-        return {name: value} if "frame_threshold" in claimed["calibration"] else {}
+        blocks = {"blocks": self.resampling.blocks(x)}
+        return {
+            **figures,
+            **blocks,
+            "undefined": undefined,
+            "intervals": intervals or {},
+            "no_interval": intervals is None,
+        }
 
     def _frame_threshold(self) -> float | None:
         """The score that so many of the calibration windows' benign frames exceed as windows do."""
@@ -201,8 +205,12 @@ class _Recomputation:
         """Figures of frames: attack frames of the windows (of a family) against all benign ones."""
         if self.frame_threshold is None:
             figures: dict[str, Any] = {name: 0 if name in _FRAME_COUNTS else None for name in _FRAME_FIGURES}
-            return figures | {"frames": 0, "left_out": 0, "undefined": sorted(set(_FRAME_FIGURES) - set(_FRAME_COUNTS))}
+            undefined = sorted(set(_FRAME_FIGURES) - set(_FRAME_COUNTS))
+            none = {"frames": 0, "left_out": 0, "blocks": 0, "intervals": {}, "no_interval": True}
+            return figures | none | {"undefined": undefined}
         counted = rows.filter((pl.col("label") != 0) | ~pl.col("in_interval"))
+        block = self.resampling.numbered(counted, rows["capture"])
+        counted = counted.with_columns(block=pl.Series(block, dtype=pl.Int64))
         frames = frames_of(counted)
         if family is not None:
             frames = frames.filter((pl.col("label") == 0) | (pl.col("family") == family))
@@ -210,9 +218,11 @@ class _Recomputation:
         figures = {name: FIGURES[name](x) for name in _FRAME_FIGURES}
         undefined = sorted(name for name, value in figures.items() if value is None)
         left_out = frames_of(rows).height - frames_of(counted).height
-        return figures | {"frames": len(x.attack), "left_out": left_out, "undefined": undefined}
+        blocks, intervals = self.resampling.of_frames(x, block)
+        figures |= {"frames": len(x.attack), "left_out": left_out, "undefined": undefined, "blocks": blocks}
+        return figures | {"intervals": intervals or {}, "no_interval": intervals is None}
 
-    def _test_set(self, x: Judged, claimed: Mapping[str, Any]) -> dict[str, Any]:
+    def _test_set(self, x: Judged) -> dict[str, Any]:
         events = list(self._events(x))
         attacks = x.frame.filter(pl.col("label") == 1)
         families = sorted(set(attacks["family"]) | {event["family"] for event in events})
@@ -220,8 +230,8 @@ class _Recomputation:
             "captures": sorted(set(x.frame["capture"])),
             "windows": self._windows(x),
             "events": _event_figures(events),
-            "families": {name: self._family(x, name, events, claimed) for name in families},
-            **self._of_frames(claimed, "frames", self._frames(x.frame)),
+            "families": {name: self._family(x, name, events) for name in families},
+            "frames": self._frames(x.frame),
             "controls": {
                 name.removeprefix(_CONTROL): self._control(x, name)
                 for name in x.frame.columns
@@ -230,9 +240,7 @@ class _Recomputation:
             "oracle": _oracle(x),
         }
 
-    def _family(
-        self, x: Judged, family: str, events: Sequence[Mapping[str, Any]], claimed: Mapping[str, Any]
-    ) -> dict[str, Any]:
+    def _family(self, x: Judged, family: str, events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Its attack windows against what is no attack in the captures that hold it."""
         mine = [event for event in events if event["family"] == family]
         attack = (pl.col("label") == 1) & (pl.col("family") == family)
@@ -243,7 +251,7 @@ class _Recomputation:
             "captures": captures,
             "windows": self._windows(windows),
             "events": _event_figures(mine),
-            **self._of_frames(claimed, "frames", frames),
+            "frames": frames,
         }
 
     def _control(self, x: Judged, column: str) -> dict[str, Any]:
@@ -256,7 +264,7 @@ class _Recomputation:
             drawn = self.resampling.draws(x)
             if drawn is not None:
                 rounds = [auroc_rounds(x.attack, score, *drawn) for score in (x.score, control.score)]
-                limits = interval(rounds[0] - rounds[1])
+                limits = interval(rounds[0] - rounds[1], self.resampling.blocks(x))
         return {
             "threshold": control.threshold,
             **figures,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy import stats
 
 from credit_like.verification.judged import Judged
 
@@ -29,23 +30,32 @@ class Resampling:
 
     def draws(self, x: Judged) -> tuple[Ints, Floats] | None:
         """(block of each counted window, float64[rounds, blocks] times drawn); None where blocks are too few."""
-        if not x.counted.height:
+        if self.blocks(x) < _FEWEST:
             return None
-        block = self._blocks(x)
-        for mask in (x.attack, ~x.attack):
-            if len(np.unique(block[mask])) < _FEWEST:
-                return None
+        block = self.numbered(x.counted, x.frame["capture"])
+        return block, self.times(block)
+
+    def blocks(self, x: Judged) -> int:
+        """How many blocks hold windows of the rarer class."""
+        block = self.numbered(x.counted, x.frame["capture"])
+        return min(len(np.unique(block[mask])) for mask in (x.attack, ~x.attack))
+
+    def times(self, block: Ints) -> Floats:
+        """float64[rounds, blocks] times drawn."""
         count = int(block.max()) + 1
         drawn = np.random.default_rng(self.seed).multinomial(count, [1 / count] * count, size=self.rounds)
-        return block, drawn.astype(np.float64)
+        return drawn.astype(np.float64)
 
-    def _blocks(self, x: Judged) -> Ints:
-        """Windows of one group and the same stretch of its clock, numbered by group, then time."""
-        alone = sorted(set(x.frame["capture"]) - {name for group in self.groups for name in group})
+    def numbered(self, counted: pl.DataFrame, captures: pl.Series) -> Ints:
+        """The block of each window of ``counted``, some of those of ``captures``: windows of one group and the same
+        stretch of its clock, numbered by group, then time."""
+        if not counted.height:
+            return np.zeros(0, np.int64)
+        alone = sorted(set(captures) - {name for group in self.groups for name in group})
         clock = {name: (number, offset) for number, group in enumerate(self.groups) for name, offset in group.items()}
         clock |= {name: (len(self.groups) + number, 0.0) for number, name in enumerate(alone)}
-        group = np.array([clock[name][0] for name in x.counted["capture"]])
-        t = x.counted["t_start"].to_numpy() + np.array([clock[name][1] for name in x.counted["capture"]])
+        group = np.array([clock[name][0] for name in counted["capture"]])
+        t = counted["t_start"].to_numpy() + np.array([clock[name][1] for name in counted["capture"]])
         start = {number: t[group == number].min() for number in np.unique(group)}
         since = t - np.array([start[number] for number in group])
         seconds = self.seconds
@@ -62,13 +72,29 @@ class Resampling:
         if drawn is None:
             return None
         block, weights = drawn
-        parts = (x.attack & x.above, x.attack & ~x.above, ~x.attack & x.above, ~x.attack & ~x.above)
-        tp, fn, fp, tn = (weights @ np.bincount(block[part], minlength=weights.shape[1]) for part in parts)
-        with np.errstate(invalid="ignore"):
-            samples = {"precision": tp / (tp + fp), "recall": tp / (tp + fn), "f1": 2 * tp / (2 * tp + fp + fn)}
-            samples |= {"fpr": fp / (fp + tn), "auroc": auroc_rounds(x.attack, x.score, block, weights)}
-        found = {name: interval(values) for name, values in samples.items()}
+        samples = decisions(x, block, weights)
+        samples["auroc"] = auroc_rounds(x.attack, x.score, block, weights)
+        found = {name: interval(values, self.blocks(x)) for name, values in samples.items()}
         return {name: limits for name, limits in found.items() if limits is not None}
+
+    def of_frames(self, x: Judged, windows: Ints) -> tuple[int, dict[str, list[float]] | None]:
+        """(blocks of the rarer class, intervals of decisions) of frames with a column ``block``, that of their window;
+        ``windows`` are the blocks of all windows. None instead of intervals where blocks are too few."""
+        block = x.counted["block"].to_numpy()
+        blocks = min(len(np.unique(block[mask])) for mask in (x.attack, ~x.attack))
+        if blocks < _FEWEST:
+            return blocks, None
+        found = {name: interval(values, blocks) for name, values in decisions(x, block, self.times(windows)).items()}
+        return blocks, {name: limits for name, limits in found.items() if limits is not None}
+
+
+def decisions(x: Judged, block: Ints, weights: Floats) -> dict[str, Floats]:
+    """precision, recall, f1 and fpr of each round; NaN where a round leaves one undefined."""
+    parts = (x.attack & x.above, x.attack & ~x.above, ~x.attack & x.above, ~x.attack & ~x.above)
+    tp, fn, fp, tn = (weights @ np.bincount(block[part], minlength=weights.shape[1]) for part in parts)
+    with np.errstate(invalid="ignore"):
+        samples = {"precision": tp / (tp + fp), "recall": tp / (tp + fn), "f1": 2 * tp / (2 * tp + fp + fn)}
+        return samples | {"fpr": fp / (fp + tn)}
 
 
 def auroc_rounds(attack: NDArray[np.bool_], score: Floats, block: Ints, weights: Floats) -> Floats:
@@ -86,9 +112,14 @@ def auroc_rounds(attack: NDArray[np.bool_], score: Floats, block: Ints, weights:
     return found
 
 
-def interval(samples: Floats) -> list[float] | None:
-    """The central part of the samples that are numbers; None where fewer than half are."""
+def interval(samples: Floats, blocks: int) -> list[float] | None:
+    """The central part of the samples that are numbers; None where fewer than half are.
+
+    With few blocks resamples vary too little: the part is as large as Student's t and the factor n / (n - 1) ask for.
+    """
     known = samples[~np.isnan(samples)]
     if not len(known) or 2 * len(known) < len(samples):
         return None
-    return [float(np.quantile(known, (1 - _COVERAGE) / 2)), float(np.quantile(known, (1 + _COVERAGE) / 2))]
+    reach = stats.t.ppf(0.5 + _COVERAGE / 2, blocks - 1) * np.sqrt(blocks / (blocks - 1))
+    tail = stats.norm.cdf(-reach)
+    return [float(np.quantile(known, tail)), float(np.quantile(known, 1 - tail))]

@@ -29,6 +29,11 @@ SCHEMA = {
     "t_end": pl.Float64(),
 }
 
+#: Windows of a split; and those that something may be learnt from or chosen by: no silenced id within an attack.
+TRAIN, VALIDATION, FUSION = (pl.col("split") == name for name in ("train", "validation", "fusion"))
+TEST = pl.col("split").str.starts_with("test")
+OUTSIDE = (pl.col("label") == 1) | ~pl.col("in_interval")
+
 
 def cut(interval: Mapping[str, Any], capture: Capture, length: int, step: int) -> list[dict[str, Any]]:
     """The windows of one row interval, each bus by itself, as rows of ``SCHEMA``.

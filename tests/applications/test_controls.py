@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from applications.__main__ import main
+from applications.verify import verify_run
 from credit_like.evaluation import CONTROLS, RETRAINED, read_scores
-from credit_like.training import read_checkpoint
+from credit_like.training import read_checkpoint, write_checkpoint
 
 Output = pytest.CaptureFixture[str]
 
@@ -33,6 +35,19 @@ def test_the_model_is_retrained_once_and_shown_beside_the_others(
     assert scores.frame.drop([f"control/{name}" for name in RETRAINED]).equals(
         read_scores(finished / "scores.parquet").frame
     )
+
+    (controls,) = verify_run(run_folder, only=["controls"], sample=5)
+    assert controls.holds, controls.problems
+    assert controls.compared.count("model with") == len(RETRAINED)
+    best = run_folder / "controls" / "rewired_edges" / "best_checkpoint.pt"
+    state = read_checkpoint(best)
+    state["ema"]["shadow"]["network.fc_layers.1.bias"] += torch.tensor([0.0, 0.5])
+    kept = best.read_bytes()
+    write_checkpoint(best, state)
+    (controls,) = verify_run(run_folder, only=["controls"], sample=5)
+    assert all(problem.startswith("control/model with rewired edges is") for problem in controls.problems)
+    assert controls.problems
+    best.write_bytes(kept)
 
     capsys.readouterr()
     assert main(["evaluate", str(run_folder), "--controls", "all"]) == 0

@@ -183,7 +183,7 @@ def test_metrics_of_another_version_are_not_read_as_if_they_were_of_this_one(run
     path = run_folder / "metrics.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 1}))
     assert main(["report", str(run_folder)]) == 1
-    assert f"{path}: metrics of schema 2 are needed; found 1. Write them anew" in capsys.readouterr().err
+    assert f"{path}: metrics of schema 3 are needed; found 1. Write them anew" in capsys.readouterr().err
 
 
 def test_what_cannot_be_predicted_says_why_and_writes_nothing(

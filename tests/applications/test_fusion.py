@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
 from applications.__main__ import main
+from applications._deployed import FusionDetector
 from applications._fusion import EXPERTS, following, open_experts, require_same_experts
 from applications._job import load_job
 from applications._run import open_run
-from credit_like.can import write_simulated_dataset
-from credit_like.evaluation import read_scores
+from applications.verify import claims_of, experts_of, verify_run
+from credit_like.can import read_dataset, write_simulated_dataset
+from credit_like.evaluation import read_scores, write_scores
 from credit_like.evaluation.fusion import COMPARED
 from credit_like.graphs import GraphStore, check_certificate
 from credit_like.training import read_checkpoint, write_checkpoint
 from credit_like.training.checkpoint import file_digest
+from credit_like.verification.certificate_checks import CertificateChecks
+from credit_like.verification.fusion_checks import FusionChecks
+from credit_like.verification.graphs_again import GraphsAgain
 from tests.applications.conftest import SMALL
 
 Output = pytest.CaptureFixture[str]
@@ -144,13 +152,78 @@ def test_a_fusion_is_judged_again_with_the_same_figures(fused: Path, tmp_path: P
     assert "mean reward, regret and F1 at the fusion's threshold; in use: " in shown
 
 
-def test_verify_says_that_the_experts_are_what_it_can_verify(
-    fused: Path, experts: dict[str, Path], capsys: Output
-) -> None:
-    assert main(["verify", str(fused)]) == 1
-    told = capsys.readouterr().err
-    assert "fuses two runs and scores no graphs itself" in told
-    assert str(experts["anomaly"]) in told
+def test_verify_computes_a_fusion_again_from_its_experts_on(fused: Path, capsys: Output) -> None:
+    assert main(["verify", str(fused), "--sample", "8"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith("everything holds (")
+    expected = ["experts", "policy", "best epoch", "metrics: fusion"]
+    expected += [f"{name}: {part}" for name in ("gat", "anomaly") for part in ("vocabulary", "scaler", "best epoch")]
+    for name in expected:
+        assert any(line.startswith(f"ok    {name} ") for line in lines), name
+    (controls,) = (line for line in lines if line.startswith("ok    controls "))
+    assert "GAT alone, anomaly alone, id look-up" in controls
+
+
+METRICS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "a reward": (lambda f: f["test"]["policy"].update(reward=9.0), "fusion.test.policy.reward is 9.0"),
+    "a rival's figure": (lambda f: f["validation"]["small MLP"].update(auroc=0.1), "fusion.validation.small MLP.auroc"),
+    "a row that is gone": (lambda f: f["test"].pop("oracle"), "fusion.test.oracle is missing"),
+    "the rule in use": (lambda f: f.update(rule={"gat": "anomaly"}.get(f["rule"], "gat")), "fusion.rule is"),
+    "the threshold": (lambda f: f.update(threshold=0.4), "fusion.threshold is 0.4"),
+    "what an outcome is worth": (lambda f: f["rewards"].update(false_negative=0.0), "fusion.rewards.false_negative"),
+    "the alphas chosen": (lambda f: f["benign_by_alpha"].reverse(), "at another alpha than the policy gives them"),
+    "the best fixed alpha": (lambda f: f.update(best_fixed_alpha=0.77), "fusion.best_fixed_alpha is 0.77"),
+    "who the experts are": (lambda f: f["experts"].update(gat="oracle"), "fusion.experts.gat is 'oracle'"),
+    "something new": (lambda f: f.update(praise=1), "not verified: fusion.praise"),
+}
+
+
+def test_a_touched_comparison_is_found(fused: Path, evidence: FusionChecks) -> None:
+    for name, (edit, words) in METRICS.items():
+        metrics = json.loads((fused / "metrics.json").read_text())
+        edit(metrics["fusion"])
+        evidence.claims = dataclasses.replace(evidence.claims, metrics=metrics)
+        problems = evidence.metrics().problems
+        assert len(problems) == 1, name
+        assert words in problems[0], name
+
+
+@pytest.fixture(scope="module")
+def evidence(fused: Path) -> FusionChecks:
+    """The checks of the fusion beyond those that every run has; what they compute of its logs is computed once."""
+    run = open_run(fused)
+    detector, claims, dataset = FusionDetector(run), claims_of(run), read_dataset(run.job.data.path)
+    logs = CertificateChecks(claims.certificate, claims.data, dataset.captures, dataset.duplicates)
+    experts = experts_of(detector)
+    return FusionChecks(claims, logs, GraphsAgain(logs), detector, experts)
+
+
+def test_a_touched_expert_or_policy_is_found(fused: Path, evidence: FusionChecks) -> None:
+    assert evidence.certificates()[1] == evidence.policy()[1] == []
+    gat = evidence.experts["gat"]
+    for edit in ({"embargo": 9.0}, {"vocabulary": {**gat.certificate["vocabulary"], "digest": "0" * 64}}):
+        touched = dataclasses.replace(gat, certificate={**gat.certificate, **edit})
+        evidence.experts = {**evidence.experts, "gat": touched}
+        assert "gat: the digest is not that of its content" in evidence.certificates()[1][0]
+    evidence.experts = {**evidence.experts, "gat": gat}
+    detector = FusionDetector(open_run(fused))
+    for name in ("mean", "scale", "points"):
+        detector.buffers[name][0] += 0.1
+        evidence.detector = detector
+        assert evidence.policy()[1] == [
+            f"{name}: 1 of {detector.buffers[name].numel()} values are not those of the fusion windows"
+        ]
+        detector = FusionDetector(open_run(fused))
+    evidence.detector = detector
+
+
+def test_touched_scores_of_a_fusion_are_found(fused: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(fused, tmp_path / "copy")
+    scores = read_scores(copy / "scores.parquet")
+    for column, check in (("score", "scores"), ("raw_score", "raw scores"), ("control/GAT alone", "controls")):
+        write_scores(copy / "scores.parquet", scores.frame.with_columns(pl.col(column) + 0.1), scores.intervals)
+        (found,) = verify_run(copy, only=[check], sample=5)
+        assert f"{column} is " in found.problems[0]
 
 
 def test_new_logs_are_scored_by_both_experts_and_the_rule_in_use(fused: Path, logs: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from applications._run import open_run
 from applications.verify import BestDetector, claims_of, described
 from credit_like.can import Dataset, read_dataset
 from credit_like.training import read_checkpoint, write_checkpoint
-from credit_like.verification import Check, Claims, verify
+from credit_like.verification import CHECKS, Check, Claims, verify
 
 Edit = Callable[[dict[str, Any]], Any]
 Evidence = tuple[Claims, Dataset, BestDetector]
@@ -67,9 +67,9 @@ def test_a_run_as_it_was_made_holds(finished: Path, capsys: pytest.CaptureFixtur
     assert main(["verify", str(finished), "--sample", str(SAMPLE), "--seed", "7"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith("everything holds (")
-    for name in ("certificate", "logs", "row intervals", "groups", "frame runs", "vocabulary", "scaler", "best epoch"):
+    for name in set(CHECKS) - {"experts", "policy", "scores", "metrics"}:
         assert any(line.startswith(f"ok    {name} ") for line in lines), name
-    (scores,) = (line for line in lines if line.startswith("ok    scores "))
+    (scores,) = (line for line in lines if line.startswith("ok    scores   "))
     assert f"{SAMPLE} of " in scores
     assert "drawn with seed 7" in scores
     assert sum("metrics: " in line for line in lines) == len(json.loads((finished / "metrics.json").read_text()))
@@ -176,7 +176,21 @@ SCORE_EDITS: dict[str, tuple[pl.Expr, dict[str, str]]] = {
     "a row": (first_test_row(pl.col("row_start") + 1), {"windows of scores": "a window is missing: rows"}),
     "a time": (first_test_row(pl.col("t_start") - 0.001), {"windows of scores": "t_start is"}),
     "a split": (pl.lit("test").alias("split"), {"windows of scores": "split is 'test'; it should be 'validation'"}),
-    "a control's scores": (pl.col("control/timing only") / 2, {"metrics: overall": "overall.controls.timing only."}),
+    "a control's scores": (
+        pl.col("control/timing only") + 0.1,
+        {"controls": "control/timing only is", "metrics: overall": "overall.controls.timing only."},
+    ),
+    "a control that is worse than it was": (
+        pl.col("control/isolation forest") - 0.1,
+        {"controls": "control/isolation forest is"},
+    ),
+    "a control of nobody's": (pl.col("score").alias("control/magic"), {"controls": "not verified: control 'magic'"}),
+    "the raw weights' scores": (pl.col("raw_score") + 0.1, {"raw scores": "raw_score is"}),
+    "the scores of ids": (
+        pl.col("node_score").list.eval(pl.element() + 0.1),
+        {"scores of ids": "node_score[0] is"},
+    ),
+    "which ids attacked": (pl.col("node_attack").list.eval(pl.element() + 1), {"scores of ids": "node_attack[0] is"}),
 }
 
 
@@ -198,6 +212,16 @@ METRIC_EDITS: dict[str, tuple[Edit, str, str]] = {
         lambda m: m["overall"]["windows"]["intervals"].update(auroc=[0.9, 1.0]),
         "overall",
         "overall.windows.intervals.auroc",
+    ),
+    "a frame's interval": (
+        lambda m: m["overall"]["frames"]["intervals"].update(recall=[0.9, 1.0]),
+        "overall",
+        "overall.frames.intervals.recall",
+    ),
+    "what an interval rests on": (
+        lambda m: m["overall"]["windows"].update(blocks=500),
+        "overall",
+        "overall.windows.blocks is 500",
     ),
     "an event": (lambda m: m["events"][0].update(found=not m["events"][0]["found"]), "events", "events[0].found is"),
     "where it was calibrated": (lambda m: m.update(calibration_captures=[]), "calibration_captures", "has 0 entries"),
@@ -271,6 +295,8 @@ def test_a_damaged_checkpoint_is_refused_before_it_is_read(
 def test_what_is_no_judged_run(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(run_folder), "--sample", "0"]) == 2
     assert "--sample must be at least 1; got 0" in capsys.readouterr().err
+    assert main(["verify", str(run_folder), "--only", "policy"]) == 1
+    assert "has nothing to check under policy: that is for fusions of two runs" in capsys.readouterr().err
     (run_folder / "scores.parquet").write_bytes(b"PAR1")
     assert main(["verify", str(run_folder)]) == 1
     assert f"{run_folder / 'scores.parquet'} is not a scores table" in capsys.readouterr().err

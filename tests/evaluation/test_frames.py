@@ -112,6 +112,15 @@ def test_figures_again_frame_by_frame(scores: Scores, metrics: dict[str, Any], f
     assert found["recall"] == pytest.approx(alarm[attack].mean())
     assert found["fpr"] == pytest.approx(alarm[~attack].mean())
     assert found["undefined"] == {}
+    if family is None:
+        assert found["blocks"] >= 5
+        for name in ("precision", "recall", "f1", "fpr"):
+            low, high = found["intervals"][name]
+            assert low <= found[name] <= high
+            assert low < high
+    else:  # eight seconds of attacks
+        assert found["intervals"] == {}
+        assert found["no_interval"] == f"{found['blocks']} block(s) of time hold attack frames; 5 are needed"
 
 
 def test_the_threshold_is_that_of_benign_validation_frames(scores: Scores, metrics: dict[str, Any]) -> None:
@@ -136,6 +145,8 @@ def test_without_attack_frames_the_reason_speaks_of_frames(windows_of: Callable[
     found = evaluate(Scores(with_ids(frame), {}), SETTINGS)["overall"]["frames"]
     assert found["undefined"]["auroc"] == "no attack frame"
     assert found["fpr"] is not None
+    assert found["intervals"] == {}
+    assert found["no_interval"] == "0 block(s) of time hold attack frames; 5 are needed"
 
 
 def test_the_file_keeps_node_scores(scores: Scores, metrics: dict[str, Any], tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from credit_like.evaluation.report.fusion import fusion
 from credit_like.evaluation.report.glossary import glossary
 from credit_like.evaluation.report.markup import tag
 from credit_like.evaluation.report.page import page
+from credit_like.evaluation.report.promise import promise
 from credit_like.evaluation.report.summary import summary
 from credit_like.evaluation.report.weights import weights
 from credit_like.evaluation.scores import Scores
@@ -52,6 +53,7 @@ def write_report(
     if not wrong and metrics is not None and metrics["overall"] is not None and scores is not None:
         body += [
             sections.results(metrics),
+            promise(metrics, scores),
             frames.by_frame(metrics),
             fusion(metrics),
             sections.controls(metrics),
@@ -74,6 +76,7 @@ def write_report(
 _ANCHORS = {
     "summary": "Summary",
     "attacks": "Results by attack",
+    "promise": "False alarms",
     "frames": "Results by frame",
     "fusion": "Fusion",
     "controls": "Controls",

@@ -104,7 +104,10 @@ def histogram(attack: Bools, score: Floats, threshold: float) -> Html:
         if any(c[i] for c in counts.values())
     ]
     data = table("Windows by score; ranges without windows left out", ["score", *counts], rows, sortable=False)
-    caption = "Windows to the right of the threshold alarm. Each class is shown as shares of itself, whatever its size."
+    caption = (
+        "Windows to the right of the line are above the threshold. Each class is shown as shares of itself, whatever "
+        "its size."
+    )
     if clipped:
         caption += " Scores beyond the axis are counted in its last range."
     return figure("Scores", image, caption, data)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from credit_like.evaluation.report.markup import Cell, Html, pointer, section, table, tag
-from credit_like.evaluation.report.words import count, family, number, percent, ratio, set_name
+from credit_like.evaluation.report.markup import Html, pointer, section, table, tag
+from credit_like.evaluation.report.tables import count_cell, figure_cell
+from credit_like.evaluation.report.words import family, number, percent, ratio, set_name
 
 _COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "AUROC": ("auroc", ratio),
@@ -46,9 +47,9 @@ def by_frame(metrics: Mapping[str, Any]) -> Html:
 
 
 def _row(test_set: str, attack: str, figures: Mapping[str, Any], path: str) -> list[object]:
-    cells: list[object] = [test_set, attack]
-    for key, write in _COLUMNS.values():
-        value, reason = figures[key], figures["undefined"].get(key, "")
-        shown = write(value) if value is not None else tag("span", "undefined", class_="none")
-        cells.append(Cell(shown, value, f"{path}/{key}" if value is not None else "", reason))
-    return [*cells, *(Cell(count(figures[key]), figures[key], f"{path}/{key}") for key in ("attack", "benign"))]
+    return [
+        test_set,
+        attack,
+        *(figure_cell(figures, key, path, write) for key, write in _COLUMNS.values()),
+        *(count_cell(figures, key, path) for key in ("attack", "benign")),
+    ]

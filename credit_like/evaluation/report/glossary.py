@@ -9,14 +9,15 @@ WORDS = {
     "each window one score, and everything here counts windows unless it says frames or attacks.",
     "Benign window": "one without an attack frame, outside every attack. Only such a window can alarm falsely.",
     "Capture": "one recording of one bus without a break.",
-    "Score, threshold, alarm": "the score says how suspicious a window is. Above the threshold it alarms.",
+    "Score, threshold, alarm": "the score says how suspicious a window is. Above the threshold it alarms; or only "
+    "where enough of the windows before it are above too, if the summary says so.",
     "Attack found": "an attack is one interval of time. It is found when at least one window in it alarms; the time to "
     "alarm runs from its start to the end of the first such window.",
-    "Recall": "the share of attack windows that alarmed. 1: none was missed.",
-    "Precision": "the share of alarming windows that were attacks. It falls when attacks are rare, as they are on the "
-    "road, however good the detector is.",
+    "Recall": "the share of attack windows above the threshold. 1: none was missed.",
+    "Precision": "the share of windows above the threshold that were attacks. It falls when attacks are rare, as they "
+    "are on the road, however good the detector is.",
     "F1": "precision and recall in one figure (their harmonic mean), for the attack class.",
-    "False-positive rate (FPR)": "the share of benign windows that alarmed.",
+    "False-positive rate (FPR)": "the share of benign windows above the threshold.",
     "False alarms an hour": "how often somebody would be called for nothing: alarms that follow each other count once.",
     "AUROC": "area under the ROC curve: the chance that a random attack window has a higher score than a random benign "
     "one. 1 is perfect, 0.5 is a coin; it depends on no threshold.",
@@ -27,7 +28,7 @@ WORDS = {
     "Precision at recall 0.95": "the precision of the best threshold that finds 95 % of attack windows.",
     "Calibration error": "how far the score is, on average, from the true chance of an attack.",
     "95 % interval": "the range in which a figure would fall, were the test traffic drawn again in stretches of a few "
-    "seconds. It says nothing about another vehicle.",
+    "seconds; rough where there are few such stretches. It says nothing about another vehicle.",
     "Control": "a simple detector on the same windows. A graph model that does not beat it is not worth its cost.",
     "Training, validation, test": "traffic to learn from, to set the threshold on, and to judge by, kept apart.",
     "Split certificate": "the record of which rows of which logs were in which of the three, checked for overlap.",

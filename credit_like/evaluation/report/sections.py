@@ -17,6 +17,9 @@ from credit_like.evaluation.report.markup import Html, definitions, details, joi
 from credit_like.evaluation.report.words import plural, seconds, set_name
 from credit_like.evaluation.scores import CONTROL_PREFIX, Scores
 
+#: Below so many stretches of time an interval is rough, however it is widened.
+FEW_BLOCKS = 20
+
 #: Captures whose course in time is drawn: those with missed attacks and false alarms first.
 TIMELINES = 24
 
@@ -27,7 +30,12 @@ def results(metrics: Mapping[str, Any]) -> Html:
     notes = [
         "A row counts an attack's windows against the benign windows of the captures that hold it. "
         "Intervals are 95 % block-bootstrap intervals"
-        + (f"; there are none here: {overall['no_interval']}." if overall["no_interval"] else ".")
+        + (
+            f"; there are none here: {overall['no_interval']}."
+            if overall["no_interval"]
+            else f" from {plural(overall['blocks'], 'stretch', 'stretches')} of time"
+            + (", few: they are widened for that, and rough." if overall["blocks"] < FEW_BLOCKS else ".")
+        )
     ]
     if overall["left_out"]:
         notes.append(
@@ -74,7 +82,7 @@ def curves(metrics: Mapping[str, Any], scores: Scores) -> Html:
     else:
         parts.append(tag("p", f"ROC and precision-recall are undefined: {figures['undefined']['auroc']}."))
     parts.append(charts.histogram(attack, named["this model"], threshold))
-    matrix = [tables.confusion_table(figures), tables.meanings(figures)]
+    matrix = [tables.confusion_table(figures, metrics["settings"]), tables.meanings(figures, metrics["settings"])]
     parts.append(tag("div", tag("h3", "Confusion matrix"), *matrix, class_="boxed"))
     return section("curves", "Curves and scores", tag("div", *parts, class_="charts"))
 

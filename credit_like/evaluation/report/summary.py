@@ -6,9 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from credit_like.evaluation.controls import LOOKUP, TIMING
-from credit_like.evaluation.fusion import EXPERTS
+from credit_like.evaluation.fusion import ANOMALY_ALONE, EXPERTS, GAT_ALONE
 from credit_like.evaluation.report.markup import Html, join, pointer, tag
-from credit_like.evaluation.report.words import count, family, listing, number, percent, plural, ratio, seconds, signed
+from credit_like.evaluation.report.words import (
+    count,
+    family,
+    listing,
+    number,
+    percent,
+    plural,
+    raised,
+    ratio,
+    seconds,
+    signed,
+)
 from credit_like.evaluation.retrained import RETRAINED
 
 
@@ -32,7 +43,7 @@ def summary(metrics: Mapping[str, Any] | None, problems: Sequence[str]) -> Html:
             _cards(metrics),
             tag("p", "New to these words? ", tag("a", "What they mean", href="#words"), class_="note"),
             tag("p", _threshold(metrics), class_="panel" if _is_kept(metrics) else "panel warn"),
-            _controls(overall["controls"]),
+            _controls(overall["controls"], metrics.get("fusion")),
         ]
     )
 
@@ -93,10 +104,12 @@ def _cards(metrics: Mapping[str, Any]) -> Html:
     cards = [
         _card("Window AUROC", windows, "auroc", "how well scores part attacks from the rest: 1 is perfect, 0.5 chance"),
         _card("F1, attack class", windows, "f1", "precision and recall in one: 1 is perfect"),
-        _card("Recall", windows, "recall", "share of the attack windows that alarmed"),
+        _card("Recall", windows, "recall", f"share of the attack windows that {raised(metrics['settings'])}"),
     ]
     alarms, figure = windows["false_alarms_per_hour"], pointer("overall", "windows", "false_alarms_per_hour")
-    note = windows["undefined"].get("false_alarms_per_hour") or f"{percent(windows['fpr'])} of benign windows alarmed"
+    note = windows["undefined"].get("false_alarms_per_hour") or (
+        f"{percent(windows['fpr'])} of benign windows {raised(metrics['settings'])}"
+    )
     cards.append(_shown("False alarms an hour", "undefined" if alarms is None else count(alarms), alarms, figure, note))
     share = events["share_found"]
     value = "undefined" if share is None else f"{count(events['found'])} of {count(events['events'])}"
@@ -136,12 +149,17 @@ def _threshold(metrics: Mapping[str, Any]) -> Html:
     """What the threshold is, what it promises, and what the test sets show of the promise."""
     calibration, measured = metrics["calibration"], metrics["overall"]["windows"]["fpr"]
     windows = plural(calibration["windows"], "benign validation window")
-    parts: list[object] = [
-        tag("strong", f"A window whose score is above {number(calibration['threshold'])} alarms."),
-        f" This threshold was set on {windows}. ",
-    ]
+    alarm, threshold = metrics["settings"]["alarm"], number(calibration["threshold"])
+    single = alarm["n"] == 1
+    rule = (
+        f"A window whose score is above {threshold} alarms."
+        if single
+        else f"A window alarms when its score and at least {alarm['k']} of the last {alarm['n']} are above {threshold}."
+    )
+    parts: list[object] = [tag("strong", rule), f" This threshold was set on {windows}. "]
     if calibration["promised"]:
-        parts.append(f"It promises that at most {percent(calibration['promised_fpr'])} of benign windows alarm falsely")
+        falsely = "alarm falsely" if single else "are above it, and no more alarm"
+        parts.append(f"It promises that at most {percent(calibration['promised_fpr'])} of benign windows {falsely}")
     else:
         parts.append(
             f"Asked for was a false-alarm rate of {percent(calibration['requested_fpr'])}: not promised. "
@@ -153,8 +171,11 @@ def _threshold(metrics: Mapping[str, Any]) -> Html:
         if _breaks_promise(metrics):
             parts.append(", clearly more: the test traffic is not like that of validation")
         elif measured > calibration["promised_fpr"]:
-            parts.append(", which is more; the test traffic is too short to say whether by chance")
-    parts += [". ", tag("span", calibration["assumption"], class_="note")]
+            parts.append(", which is more, perhaps by chance")
+    parts.append(". ")
+    if measured is not None:
+        parts += [tag("a", "Why, and what to do" if not _is_kept(metrics) else "Details", href="#promise"), " "]
+    parts.append(tag("span", calibration["assumption"], class_="note"))
     return join(parts)
 
 
@@ -169,9 +190,16 @@ def _is_kept(metrics: Mapping[str, Any]) -> bool:
     return calibration["promised"] and (measured is None or measured <= calibration["promised_fpr"])
 
 
-def _controls(controls: Mapping[str, Any]) -> Html:
-    """One sentence: does the model beat what simple means reach."""
+def _controls(controls: Mapping[str, Any], fusion: Mapping[str, Any] | None = None) -> Html:
+    """One sentence: does the model beat what simple means reach. A fusion that uses one expert alone is that expert,
+    and is held against all else."""
     known = {name: figures for name, figures in controls.items() if figures["difference"] is not None}
+    same = {"gat": GAT_ALONE, "anomaly": ANOMALY_ALONE}.get(fusion["rule"] if fusion else "", "")
+    if same in known and len(known) > 1:
+        del known[same]
+        use = f"No mixture beat the better expert on validation, so this fusion uses {same}. "
+    else:
+        use = ""
     if not known:
         why = "no control was scored" if not controls else "the windows are of one class"
         return tag("p", tag("strong", "Controls: "), f"not compared, {why}.", class_="panel")
@@ -189,7 +217,7 @@ def _controls(controls: Mapping[str, Any]) -> Html:
     return tag(
         "p",
         tag("strong", verdict),
-        f" {which} AUROC {ratio(best['auroc'])}; the model's differs from it by {signed(difference)} ({spread}). ",
+        f" {use}{which} AUROC {ratio(best['auroc'])}; the model's differs from it by {signed(difference)} ({spread}). ",
         tag("a", "Details", href="#controls"),
         class_=f"panel {kind}",
     )

@@ -8,7 +8,7 @@ from typing import Any
 from credit_like.evaluation.controls import CONTROLS
 from credit_like.evaluation.fusion import EXPERTS
 from credit_like.evaluation.report.markup import Cell, Html, breakable, join, pointer, table, tag
-from credit_like.evaluation.report.words import count, family, percent, plural, ratio, seconds, set_name, signed
+from credit_like.evaluation.report.words import count, family, percent, plural, raised, ratio, seconds, set_name, signed
 from credit_like.evaluation.retrained import RETRAINED
 
 #: Longest list of events that the page prints: the missed ones first, then the slowest.
@@ -33,10 +33,10 @@ _SET_COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "False-alarm windows/h": ("false_alarm_windows_per_hour", count),
 }
 _COUNTED = {
-    "Attack windows that alarmed": "true_positive",
-    "Attack windows that stayed quiet": "false_negative",
-    "Benign windows that alarmed": "false_positive",
-    "Benign windows that stayed quiet": "true_negative",
+    "Attack windows that {raised}": "true_positive",
+    "Attack windows that {stayed}": "false_negative",
+    "Benign windows that {raised}": "false_positive",
+    "Benign windows that {stayed}": "true_negative",
     "Windows left out": "left_out",
 }
 
@@ -47,9 +47,12 @@ def test_set_table(metrics: Mapping[str, Any]) -> Html:
     events = [_events(part["events"], f"{path}/events") for _, part, path in sets]
     rows: list[list[object]] = [[name, *(found[i] for found in events)] for i, name in enumerate(_EVENT_COLUMNS)]
     for title, (key, write) in (_WINDOW_COLUMNS | _SET_COLUMNS).items():
-        rows.append([title, *(_cell(part["windows"], key, f"{path}/windows", write) for _, part, path in sets)])
+        rows.append([title, *(figure_cell(part["windows"], key, f"{path}/windows", write) for _, part, path in sets)])
+    words = {"raised": raised(metrics["settings"]), "stayed": _stayed(metrics["settings"])}
     for title, key in _COUNTED.items():
-        rows.append([title, *(_counted(part["windows"], key, f"{path}/windows") for _, part, path in sets)])
+        rows.append(
+            [title.format(**words), *(count_cell(part["windows"], key, f"{path}/windows") for _, part, path in sets)]
+        )
     columns = ["Figure", *(set_name(name) for name, _, _ in sets)]
     return tag("div", table("Figures of the attack class by test set", columns, rows, sortable=False), class_="fit")
 
@@ -66,8 +69,8 @@ def family_table(metrics: Mapping[str, Any]) -> Html:
                     family(attack),
                     *([_wide(set_name(name))] if several else []),
                     *_events(figures["events"], f"{path}/events"),
-                    *(_cell(windows, key, f"{path}/windows", write) for key, write in _WINDOW_COLUMNS.values()),
-                    *(_counted(windows, key, f"{path}/windows") for key in ("attack", "benign")),
+                    *(figure_cell(windows, key, f"{path}/windows", write) for key, write in _WINDOW_COLUMNS.values()),
+                    *(count_cell(windows, key, f"{path}/windows") for key in ("attack", "benign")),
                 ]
             )
     if not rows:
@@ -83,7 +86,10 @@ def control_table(metrics: Mapping[str, Any]) -> Html:
     rows: list[list[object]] = [
         [
             "this model",
-            *(_cell(overall["windows"], key, pointer("overall", "windows"), write) for key, write in kept.values()),
+            *(
+                figure_cell(overall["windows"], key, pointer("overall", "windows"), write)
+                for key, write in kept.values()
+            ),
             Cell("\u2013"),
             Cell("\u2013"),
             _prose("the detector of this report"),
@@ -102,7 +108,7 @@ def control_table(metrics: Mapping[str, Any]) -> Html:
         rows.append(
             [
                 name,
-                *(_cell(figures, key, path, write) for key, write in kept.values()),
+                *(figure_cell(figures, key, path, write) for key, write in kept.values()),
                 Cell("undefined" if difference is None else signed(difference), difference, f"{path}/difference"),
                 Cell(f"{signed(interval[0])} to {signed(interval[1])}" if interval else "undefined"),
                 _prose(what),
@@ -112,7 +118,7 @@ def control_table(metrics: Mapping[str, Any]) -> Html:
     return table("The model beside control detectors", columns, rows)
 
 
-def confusion_table(windows: Mapping[str, Any]) -> Html:
+def confusion_table(windows: Mapping[str, Any], settings: Mapping[str, Any]) -> Html:
     """Counts at the threshold in use; shaded by the share of their row."""
     rows = []
     for label, kinds in {
@@ -136,7 +142,8 @@ def confusion_table(windows: Mapping[str, Any]) -> Html:
                 )
             )
         rows.append(tag("tr", *cells))
-    head = tag("tr", tag("td"), tag("th", "alarmed", scope="col"), tag("th", "quiet", scope="col"))
+    names = ("alarmed", "quiet") if settings["alarm"]["n"] == 1 else ("above the threshold", "not above")
+    head = tag("tr", tag("td"), *(tag("th", name, scope="col") for name in names))
     return tag(
         "table",
         tag("caption", "Windows of all test sets by what they were and what the detector said"),
@@ -146,12 +153,13 @@ def confusion_table(windows: Mapping[str, Any]) -> Html:
     )
 
 
-def meanings(windows: Mapping[str, Any]) -> Html:
+def meanings(windows: Mapping[str, Any], settings: Mapping[str, Any]) -> Html:
     """What the counts amount to, in words."""
+    did = raised(settings)
     words = {
-        "precision": "of the windows that alarmed, the share that were attacks",
-        "recall": "of the attack windows, the share that alarmed",
-        "fpr": "of the benign windows, the share that alarmed",
+        "precision": f"of the windows that {did}, the share that were attacks",
+        "recall": f"of the attack windows, the share that {did}",
+        "fpr": f"of the benign windows, the share that {did}",
         "mcc": "Matthews correlation: 1 is perfect, 0 is chance, whatever the mix of classes",
         "calibration_error": "how far the score is from the chance of an attack, on average",
     }
@@ -196,6 +204,10 @@ def event_table(events: Sequence[Mapping[str, Any]]) -> Html:
     return join(parts)
 
 
+def _stayed(settings: Mapping[str, Any]) -> str:
+    return "stayed quiet" if settings["alarm"]["n"] == 1 else "were not"
+
+
 def _prose(text: str) -> Html:
     return tag("span", text, class_="prose")
 
@@ -209,11 +221,12 @@ def _sets(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any], str]
     return [("all test sets", metrics["overall"], pointer("overall")), *found] if len(found) > 1 else found
 
 
-def _counted(windows: Mapping[str, Any], key: str, path: str) -> Cell:
+def count_cell(windows: Mapping[str, Any], key: str, path: str) -> Cell:
+    """A count of windows or frames; ``path`` is where its set stands in ``metrics.json``."""
     return Cell(count(windows[key]), windows[key], f"{path}/{key}")
 
 
-def _cell(figures: Mapping[str, Any], key: str, path: str, write: Callable[[float], str]) -> Cell:
+def figure_cell(figures: Mapping[str, Any], key: str, path: str, write: Callable[[float], str]) -> Cell:
     """A figure with its interval, or ``undefined`` with the reason on hover and for screen readers."""
     value = figures[key]
     if value is None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 THIN = "\u202f"  # narrow no-break space, between the thousands and before a unit
 
@@ -25,7 +26,9 @@ def percent(value: float) -> str:
 
 
 def signed(value: float) -> str:
-    """A difference with its sign, three decimals."""
+    """A difference with its sign, three decimals; none at all has no sign."""
+    if value == 0:
+        return "0.000"
     return f"{value:+.3f}".replace("-", "\u2212")
 
 
@@ -54,6 +57,11 @@ def seconds(value: float) -> str:
         whole, rest = divmod(round(value), 60)
         return f"{whole}{THIN}min" + (f" {rest}{THIN}s" if rest and whole < 10 else "")
     return f"{minutes // 60}{THIN}h" + (f" {minutes % 60}{THIN}min" if minutes % 60 else "")
+
+
+def raised(settings: Mapping[str, Any]) -> str:
+    """What a window above the threshold did: it alarmed, or not yet, where an alarm takes several such windows."""
+    return "alarmed" if settings["alarm"]["n"] == 1 else "were above the threshold"
 
 
 def family(name: str) -> str:
