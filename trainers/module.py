@@ -213,7 +213,7 @@ class _ModuleEngine(BaseTrainer):
     """The engine behind a ModuleTrainer: the module's steps in the one loop."""
 
     def __init__(
-        self, face: ModuleTrainer, model: nn.Module, conf: Mapping[str, Any], resume_from: Path | None
+        self, face: ModuleTrainer, model: nn.Module, conf: Mapping[str, Any], resume_from: Path | None = None
     ) -> None:
         super().__init__(model, 0, conf, face.callbacks, face.loggers)
         self.face, self.resume_from = face, resume_from
