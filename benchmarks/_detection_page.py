@@ -134,7 +134,8 @@ def _table(report: dict[str, Any], divisions: Sequence[dict[str, Any]], figure: 
     """A row a division, a column a model and a control; the best mean of a row is bold."""
     if not divisions:
         return "Not run."
-    models, controls = report["models"], [x for x in CONTROLS if any(x in d["controls"] for d in divisions)]
+    models = [x for x in report["models"] if any(x in d["models"] for d in divisions)]
+    controls = [x for x in CONTROLS if any(x in d["controls"] for d in divisions)]
     rows = []
     for division in divisions:
         cells = {name: (division["models"].get(name) or {}).get(figure) for name in models}
