@@ -69,7 +69,7 @@ def run_workers(argv: Sequence[str], workers: int, folder: Path, study: optuna.S
 
 def _watch(processes: Sequence[subprocess.Popen[bytes]], study: optuna.Study, trials: int) -> None:
     """A bar of the trials that have ended, until every process has."""
-    with tqdm(total=trials, desc=study.study_name, unit="trial", disable=None) as bar:
+    with tqdm(total=trials, desc=study.study_name, unit="trial", delay=2, disable=None) as bar:
         while True:
             running = any(process.poll() is None for process in processes)
             bar.n = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))

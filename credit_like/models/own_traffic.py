@@ -103,7 +103,8 @@ class OwnTraffic(nn.Module):
         unknown = (ids == 0).double()
         # Of all known ids -log(1 - share), and for those that are there the difference to -log(share).
         absent = -torch.log1p(-self.share[1:]).sum()
-        present = (torch.log1p(-self.share) - torch.log(self.share))[ids] * (1.0 - unknown)
+        # Graphs may hold more than one unknown id, whose share is none then.
+        present = torch.where(ids == 0, 0.0, (torch.log1p(-self.share) - torch.log(self.share))[ids])
         mean, total = self.pool(torch.stack([conduct, unknown, present], dim=1), batch, num_graphs).split(3, dim=1)
         return torch.stack([mean[:, 0].clamp(min=1e-300).log(), absent + total[:, 2], mean[:, 1]], dim=1)
 

@@ -180,9 +180,10 @@ class _WaysToDecide:
         return (1 - self.alphas) * anomaly + self.alphas * gat
 
     def best_fixed(self, claimed: float) -> int:
-        """The alpha that earned most; the one that is claimed where it earned as much."""
+        """The alpha that earned most; the one that is claimed where it earned as much, but for a decision on the edge:
+        there lies the window that an expert's threshold comes from."""
         means = self.earned(self.fused(self.learnt), self.attack).mean(axis=0)
-        equal = np.flatnonzero(means >= means.max() - 1e-6)
+        equal = np.flatnonzero(means >= means.max() - _DECISIONS)
         same = equal[np.isclose(self.alphas[equal], claimed)]
         return int(same[0] if len(same) else means.argmax())
 
@@ -193,6 +194,7 @@ class _WaysToDecide:
             "policy": fused[each, outputs.chosen],
             "GAT alone": outputs.aligned[:, 1],
             "anomaly alone": outputs.aligned[:, 0],
+            "either": outputs.aligned.max(axis=1),
             "fixed alpha 0.5": outputs.aligned.mean(axis=1),
             "best fixed alpha": fused[:, best],
         }

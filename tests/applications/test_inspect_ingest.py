@@ -88,7 +88,7 @@ class TestInspect:
         assert len(note) > 3
         assert max(map(len, note)) <= 80
         told = " ".join(line.strip() for line in note)
-        assert told == f"note: not logs: {', '.join([*names, 'injection_metadata.json', 'notes.txt'])}"
+        assert told == f"note: not logs: {', '.join([*names, 'notes.txt'])}"
 
     def test_captures_buses_and_defects(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         lines = output(capsys, "inspect", folder / "two.log")

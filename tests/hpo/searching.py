@@ -1,10 +1,14 @@
-"""A worker in a process of its own: python searching.py FOLDER TRIALS [NUMBER at which it dies] [STORAGE]."""
+"""A worker in a process of its own: python searching.py FOLDER TRIALS NUMBER [STORAGE].
+
+From trial NUMBER on it dies, unless that is -1; from trial -NUMBER on it waits until the other one has died.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,7 +39,10 @@ def main(folder: Path, trials: int, dies_at: int, storage: str) -> None:
         assert progress.exists() == begun
         progress.write_text(f"{progress.read_text() if begun else ''}{os.getpid()}\n")
         if trial.number >= dies_at >= 0:
+            (folder / "died").touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        while trial.number >= -dies_at > 1 and not (folder / "died").exists():
+            time.sleep(0.01)
         for step in range(3):
             trial.report(value(values) + 1 / (step + 1), step)
         return value(values)

@@ -17,7 +17,7 @@ import pytest
 from credit_like.config import UserError
 from credit_like.hpo import open_study
 from tests.hpo.searching import settings
-from tests.hpo.test_worker import TRIALS, ended, search
+from tests.hpo.test_worker import DIES, TRIALS, WAITS, ended, search
 
 
 def _binaries() -> Path | None:
@@ -71,7 +71,7 @@ def server() -> Iterator[str]:
 
 
 def test_two_workers_one_killed_end_all_trials_once(server: str, tmp_path: Path) -> None:
-    processes = [search(tmp_path, TRIALS, -1, server), search(tmp_path, TRIALS, 2, server)]
+    processes = [search(tmp_path, TRIALS, WAITS, server), search(tmp_path, TRIALS, DIES, server)]
     said = [process.communicate(timeout=120)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, -9], said
     trials = ended(tmp_path, server)

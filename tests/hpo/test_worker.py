@@ -18,6 +18,8 @@ from tests.hpo import searching
 from tests.hpo.searching import settings, value
 
 TRIALS = 12
+#: One worker dies in its first trial from the third on; the other waits for that before it takes the sixth.
+DIES, WAITS = 2, -5
 
 
 def search(folder: Path, trials: int, dies_at: int = -1, storage: str = "") -> subprocess.Popen[str]:
@@ -30,7 +32,7 @@ def ended(folder: Path, storage: str = "") -> list[optuna.trial.FrozenTrial]:
 
 
 def test_a_killed_workers_trial_is_taken_up_by_the_other(tmp_path: Path) -> None:
-    processes = [search(tmp_path, TRIALS), search(tmp_path, TRIALS, dies_at=2)]
+    processes = [search(tmp_path, TRIALS, WAITS), search(tmp_path, TRIALS, DIES)]
     said = [process.communicate(timeout=120)[0] for process in processes]
     codes = [process.returncode for process in processes]
     assert codes == [0, -9], said
@@ -168,6 +170,6 @@ def test_a_storage_that_does_not_work(storage: str, message: str, tmp_path: Path
 
 def test_a_database_serves_as_well(tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path / 'study.db'}"
-    processes = [search(tmp_path, TRIALS, -1, storage), search(tmp_path, TRIALS, 2, storage)]
+    processes = [search(tmp_path, TRIALS, WAITS, storage), search(tmp_path, TRIALS, DIES, storage)]
     assert [process.wait(timeout=120) for process in processes] == [0, -9]
     assert {trial.state.name for trial in ended(tmp_path, storage)} == {"COMPLETE"}

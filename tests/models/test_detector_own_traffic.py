@@ -97,3 +97,12 @@ def test_no_benign_window_is_an_error() -> None:
     made = detector()
     with pytest.raises(ValueError, match="there is none"):
         made.fit_on_benign([])
+
+
+def test_graphs_of_several_unknown_ids_are_as_finite_as_others() -> None:
+    own = OwnTraffic(3, [[0, 1]])
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(40, 2, generator=generator)
+    ids, graph = torch.tensor([0, 0, 1, 2]).repeat(10), torch.arange(10).repeat_interleave(4)
+    own.fit([(x, ids, 10)])
+    assert torch.isfinite(own(x, ids, graph, 10)).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -142,6 +143,8 @@ def _plain(value: object) -> object:
         return ", ".join(str(_plain(item)) for item in value) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     if isinstance(value, float):
         return f"{value:.6g}" if abs(value) < 1e5 else count(value)
     if isinstance(value, int):
