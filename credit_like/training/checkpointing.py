@@ -116,10 +116,8 @@ def resume_or_start(trainer: BaseTrainer, folder: RunFolder) -> None:
         say(f"resuming from {path.name}: {trainer.start_epoch} epoch(s){part} done")
     elif trainer.load_weights:
         say(f"nothing to resume from in {folder.path}: a fresh start")
-    elif trainer.processes.main_does(folder.holds_a_run):
-        raise UserError(
-            f"{folder.path} holds a run already; resume it (trainer.load_weights: true) or name another save_loc"
-        )
+    elif refusal := trainer.processes.main_does(folder.refusal):
+        raise UserError(refusal)
 
 
 def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

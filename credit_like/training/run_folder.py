@@ -77,9 +77,17 @@ class RunFolder:
             self._lock.close()  # closing gives the flock back
             self._lock = None
 
-    def holds_a_run(self) -> bool:
-        names = (LATEST, BACKUP, BEST, self.best_name, LOG)
-        return any((self.path / name).exists() for name in names) or bool(self._epoch_files())
+    def refusal(self) -> str:
+        """Why nothing new may begin here, and what to do; empty where something may."""
+        names = (LATEST, BACKUP, BEST, self.best_name)
+        if any((self.path / name).exists() for name in names) or self._epoch_files():
+            return f"{self.path} holds a run already; resume it (trainer.load_weights: true) or name another save_loc"
+        if (self.path / LOG).exists():  # killed before its first checkpoint, or somebody removed those
+            return (
+                f"{self.path} holds the {LOG} of a run, and no checkpoint to resume from; remove it to begin anew, or "
+                "name another save_loc"
+            )
+        return ""
 
     def save(self, state: dict[str, Any], *, best: bool, backup: bool, epoch_copy: int | None = None) -> None:
         """Write the latest checkpoint; what was latest becomes the backup; a best one also becomes ``best``.

@@ -45,7 +45,7 @@ def test_an_empty_loader_is_an_error(which: int, phase: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     "left",
-    ["checkpoint.pt", "backup_checkpoint.pt", "best_checkpoint.pt", "checkpoint_epoch_0003.pt", "training_log.csv"],
+    ["checkpoint.pt", "backup_checkpoint.pt", "best_checkpoint.pt", "checkpoint_epoch_0003.pt"],
 )
 def test_a_folder_that_holds_a_run_is_refused_and_left_alone(left: str, tmp_path: Path) -> None:
     (tmp_path / left).write_text("precious")
@@ -54,6 +54,16 @@ def test_a_folder_that_holds_a_run_is_refused_and_left_alone(left: str, tmp_path
     ):
         fit_scripted(tmp_path)
     assert (tmp_path / left).read_text() == "precious"
+
+
+def test_the_log_of_a_run_without_a_checkpoint_is_left_alone_with_a_remedy_that_helps(tmp_path: Path) -> None:
+    log = tmp_path / "training_log.csv"
+    log.write_text("precious")
+    with pytest.raises(UserError, match=r"no checkpoint to resume from; remove it to begin anew, or name another"):
+        fit_scripted(tmp_path)
+    assert log.read_text() == "precious"
+    log.unlink()
+    fit_scripted(tmp_path)
 
 
 def test_an_unknown_setting_is_refused_with_the_closest_name(tmp_path: Path) -> None:
