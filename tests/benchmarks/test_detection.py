@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from applications._data import load_data
+from applications._job import load_job
 from benchmarks._detection_cells import KNOWN, NEW_ATTACK, NEW_VEHICLE, Division, Plan, families, read_division
 from benchmarks._detection_page import LEVEL, ahead, best_of, tables_of, with_tables
 from benchmarks.detection import PAGE, RESULTS, divisions, main, spread
-from credit_like.evaluation import read_scores
 
 AGAIN = "run `python -m benchmarks.detection` where the real captures are, and commit what it writes"
 QUICK = ["trainer.epochs=1", "model.width=8", "model.heads=2", "model.fc=[8]", "loader.batch_size=64"]
@@ -102,7 +103,8 @@ def test_a_part_of_it_runs_and_goes_on(real_data: Path, tmp_path: Path, capsys: 
         pytest.skip(f"no crysys_s11 in {real_data}")
     page = tmp_path / "page.md"
     page.write_text("<!-- table: known_auroc -->\n<!-- end -->\n")
-    given = ["--sets", "crysys_s11", "--models", "gat", "--jobs", "1", "--work", str(tmp_path / "work")]
+    given = ["--sets", "crysys_s11", "--divisions", "known", "--models", "gat", "--jobs", "1"]
+    given += ["--work", str(tmp_path / "work")]
     given += ["--page", str(page), "--results", str(tmp_path / "found.json")]
     given += [word for change in QUICK for word in ("--override", change)]
     main([*given, "--seeds", "1"])
@@ -115,5 +117,6 @@ def test_a_part_of_it_runs_and_goes_on(real_data: Path, tmp_path: Path, capsys: 
     assert found["models"]["gat"]["seeds"] == 2
     assert {"id look-up", "timing only", "gradient-boosted trees", "isolation forest"} == set(found["controls"])
     assert "| CrySyS car |" in page.read_text()
-    (scores,) = (tmp_path / "work" / "runs").glob("*/known_crysys_s11/gat-0/scores.parquet")
-    assert found["windows"]["attack"] == read_scores(scores).frame.filter(split="test")["label"].sum()
+    (config,) = (tmp_path / "work" / "runs").glob("*/known_crysys_s11/gat-0/config.yml")
+    store = load_data(load_job(config)[0].data).store
+    assert found["windows"]["attack"] == len(store.select("test", label=1)) > 0
