@@ -114,6 +114,8 @@ class Contest:
         """The largest difference on a batch in evaluation, of embeddings where a head is not fitted yet; compiles what
         a first batch compiles, backward too."""
         detector = self.detector(0)
+        if self.benign_only:  # whose readout says how unusual each id is, before its head is fitted
+            detector.fit_own_traffic([next(iter(self.loader(self.train_rows, 512)))])
         plain = self.plain(detector)
         batches = [next(iter(make(self.train_rows, 128))) for make in (self.loader, self.plain_loader)]
         found = []
