@@ -178,6 +178,7 @@ METRICS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
 }
 
 
+@pytest.mark.slow
 def test_a_touched_comparison_is_found(fused: Path, evidence: FusionChecks) -> None:
     for name, (edit, words) in METRICS.items():
         metrics = json.loads((fused / "metrics.json").read_text())
@@ -217,6 +218,7 @@ def test_a_touched_expert_or_policy_is_found(fused: Path, evidence: FusionChecks
     evidence.detector = detector
 
 
+@pytest.mark.slow
 def test_touched_scores_of_a_fusion_are_found(fused: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(fused, tmp_path / "copy")
     scores = read_scores(copy / "scores.parquet")
