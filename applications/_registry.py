@@ -38,12 +38,12 @@ class JobTrainer(BaseTrainer):
     @classmethod
     def build_model(cls, settings: Any, vocabulary: Vocabulary, scaler: FeatureScaler) -> nn.Module:
         """The untrained model of a ``model`` section; ``vocabulary`` and ``scaler`` are in its state dict."""
-        raise NotImplementedError
+        raise NotImplementedError  # never run: the class only says what _checked looks for by name
 
     @classmethod
     def build_loss(cls, settings: Any, counts: Tensor) -> nn.Module:
         """The criterion of both phases; ``counts`` int64[2] are the benign and the attack windows of training."""
-        raise NotImplementedError
+        raise NotImplementedError  # never run: the class only says what _checked looks for by name
 
 
 def learns_from_benign(cls: type[JobTrainer]) -> bool:

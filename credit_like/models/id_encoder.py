@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Literal
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 IdEncoderKind = Literal["lookup", "hash", "none"]
 
 
-class IdEncoder(nn.Module):
+class IdEncoder(nn.Module, ABC):
     """Maps one integer a node to a vector of ``out_dim`` numbers.
 
     ``takes_keys`` says which integer: the node key ``extended << 32 | id`` (True), or the vocabulary's index with
@@ -23,9 +24,9 @@ class IdEncoder(nn.Module):
         super().__init__()
         self.out_dim = out_dim
 
+    @abstractmethod
     def forward(self, ids: Tensor, batch: Tensor, num_graphs: int) -> Tensor:
         """int64[N], and the graph of each node, int64[N] -> float32[N, out_dim]."""
-        raise NotImplementedError
 
 
 class LookupIds(IdEncoder):

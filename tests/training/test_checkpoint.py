@@ -246,8 +246,10 @@ def test_a_forked_worker_does_not_hold_the_lock_of_a_run_that_is_gone(tmp_path: 
         os._exit(0)
     os.read(begun, 1)
     run.release()
+    again = RunFolder(tmp_path)
     try:
-        RunFolder(tmp_path).acquire()
+        again.acquire()
+        assert f"process {os.getpid()} " in (tmp_path / ".lock").read_text()
     finally:
         os.close(stops)
         os.waitpid(worker, 0)

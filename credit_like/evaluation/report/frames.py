@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from credit_like.evaluation.report.markup import Html, pointer, section, table, tag
-from credit_like.evaluation.report.tables import count_cell, figure_cell
-from credit_like.evaluation.report.words import family, number, percent, ratio, set_name
+from credit_like.evaluation.report.tables import SET_COLUMNS, WINDOW_COLUMNS, count_cell, figure_cell
+from credit_like.evaluation.report.words import family, number, set_name
 
-_COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
-    "AUROC": ("auroc", ratio),
-    "AUPRC": ("auprc", ratio),
-    "Precision": ("precision", ratio),
-    "Recall": ("recall", ratio),
-    "F1": ("f1", ratio),
-    "MCC": ("mcc", ratio),
-    "FPR": ("fpr", percent),
-    "Recall at FPR 0.01": ("recall_at_fpr_1e2", ratio),
-    "Recall at FPR 0.001": ("recall_at_fpr_1e3", ratio),
-    "Precision at recall 0.95": ("precision_at_recall_95", ratio),
-    "Calibration error": ("calibration_error", ratio),
+_COLUMNS = WINDOW_COLUMNS | {
+    name: SET_COLUMNS[name] for name in ("FPR", "Precision at recall 0.95", "Calibration error")
 }
 
 

@@ -15,7 +15,7 @@ from credit_like.evaluation.retrained import RETRAINED
 EVENT_ROWS = 200
 
 _EVENT_COLUMNS = ("Attacks found", "Median time to alarm")
-_WINDOW_COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
+WINDOW_COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "AUROC": ("auroc", ratio),
     "AUPRC": ("auprc", ratio),
     "Precision": ("precision", ratio),
@@ -25,7 +25,7 @@ _WINDOW_COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "Recall at FPR 0.01": ("recall_at_fpr_1e2", ratio),
     "Recall at FPR 0.001": ("recall_at_fpr_1e3", ratio),
 }
-_SET_COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
+SET_COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "Precision at recall 0.95": ("precision_at_recall_95", ratio),
     "Calibration error": ("calibration_error", ratio),
     "FPR": ("fpr", percent),
@@ -46,7 +46,7 @@ def test_set_table(metrics: Mapping[str, Any]) -> Html:
     sets = _sets(metrics)
     events = [_events(part["events"], f"{path}/events") for _, part, path in sets]
     rows: list[list[object]] = [[name, *(found[i] for found in events)] for i, name in enumerate(_EVENT_COLUMNS)]
-    for title, (key, write) in (_WINDOW_COLUMNS | _SET_COLUMNS).items():
+    for title, (key, write) in (WINDOW_COLUMNS | SET_COLUMNS).items():
         rows.append([title, *(figure_cell(part["windows"], key, f"{path}/windows", write) for _, part, path in sets)])
     words = {"raised": raised(metrics["settings"]), "stayed": _stayed(metrics["settings"])}
     for title, key in _COUNTED.items():
@@ -69,13 +69,13 @@ def family_table(metrics: Mapping[str, Any]) -> Html:
                     family(attack),
                     *([_wide(set_name(name))] if several else []),
                     *_events(figures["events"], f"{path}/events"),
-                    *(figure_cell(windows, key, f"{path}/windows", write) for key, write in _WINDOW_COLUMNS.values()),
+                    *(figure_cell(windows, key, f"{path}/windows", write) for key, write in WINDOW_COLUMNS.values()),
                     *(count_cell(windows, key, f"{path}/windows") for key in ("attack", "benign")),
                 ]
             )
     if not rows:
         return tag("p", "The test sets hold no attack.")
-    columns = ["Attack", *(["Test set"] if several else []), *_EVENT_COLUMNS, *_WINDOW_COLUMNS]
+    columns = ["Attack", *(["Test set"] if several else []), *_EVENT_COLUMNS, *WINDOW_COLUMNS]
     return table("Figures by attack family", [*columns, "Attack windows", "Benign windows"], rows)
 
 

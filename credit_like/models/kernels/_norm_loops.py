@@ -20,7 +20,7 @@ _LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 
 def _expm1(x):
     """exp(x) - 1 for x <= 0."""
-    raise NotImplementedError
+    raise NotImplementedError  # never run: a name for compiled code, in which numba puts _expm1_of in its place
 
 
 @overload(_expm1)
