@@ -6,102 +6,27 @@ import csv
 import math
 import os
 import signal
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
-from torch.utils.data import DataLoader
 
 from credit_like.config import ConfigError, UserError
 from credit_like.training import (
     CheckpointError,
     OtherProcessError,
-    PartitionedBatchSampler,
     Stopped,
     read_checkpoint,
 )
 from credit_like.training.run_folder import RunFolder
-from credit_like.training.wrapping import unwrapped
+from tests.training.shared_run import Run, Weighed, squared
 from tests.training.together import results, together
-from tests.training.toys import Net, Samples, Scripted, ToyTrainer, batches_of, outcome
+from tests.training.toys import Net, outcome
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
-EPOCHS, BATCH = 2, 4
-
-
-class Smooth(nn.Module):
-    """float64 and nothing random, so that a sum in another order is all that may differ."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        generator = torch.Generator().manual_seed(5)
-        self.first, self.last = nn.Linear(5, 7).double(), nn.Linear(7, 1).double()
-        for p in self.parameters():
-            p.data = torch.randn(p.shape, generator=generator, dtype=torch.float64) / 2
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.last(torch.tanh(self.first(x.double()))).squeeze(-1)
-
-
-class Weighed(ToyTrainer):
-    """Its loss is a mean over something else than samples, and says so."""
-
-    def train_one_epoch(self, epoch: int, trainloader: Any, *rest: Any) -> None:
-        for x, y in self.batches(trainloader):
-            weights = 1 + x[:, 0].double().abs()
-            loss = (weights * (self.model(x) - y) ** 2).sum() / weights.sum()
-            self.optimize(loss, weight=float(weights.sum()))
-            self.record("loss", loss, weight=float(weights.sum()))
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a run is made of; ``mode`` and the number of processes are all that may differ between two of them."""
-
-    mode: str = "ddp"
-    samples: int = 27
-    accumulate: int = 1
-    clip: float = 0.0
-    model: Callable[[], nn.Module] = Smooth
-    kind: type[ToyTrainer] = ToyTrainer
-    adam: bool = False
-    noise: bool = False
-    whole_validation: bool = False
-    epochs: int = EPOCHS
-
-    def trainer(self, rank: int, folder: Path, **settings: Any) -> ToyTrainer:
-        torch.manual_seed(rank)  # rank 0's weights are what counts
-        conf = {
-            "epochs": self.epochs, "mode": self.mode, "use_ema": True, "ema_decay": 0.9, "log_every_n_steps": 2,
-            "grad_accum_every": self.accumulate, "grad_max_norm": self.clip, "load_weights": True, "seed": 3,
-        }  # fmt: skip
-        return self.kind(self.model(), rank, {"save_loc": str(folder), "trainer": {**conf, **settings}})
-
-    def loaders(self) -> tuple[Any, Any]:
-        train, valid = Samples(self.samples, 1, noise=self.noise), Samples(11, 2)
-        share: dict[str, Any] = {"rank": 0, "num_replicas": 1} if self.whole_validation else {}
-        return (
-            DataLoader(train, batch_sampler=PartitionedBatchSampler(len(train), BATCH, seed=3)),
-            DataLoader(valid, batch_sampler=PartitionedBatchSampler(len(valid), BATCH, shuffle=False, **share)),
-        )
-
-    def fit(self, rank: int, folder: Path, moment: Any = None, **settings: Any) -> ToyTrainer:
-        trainer = self.trainer(rank, folder, **settings)
-        trainer.moment = moment
-        optimizer: torch.optim.Optimizer = torch.optim.SGD(trainer.model.parameters(), 0.1, momentum=0.9)
-        if self.adam:
-            optimizer = torch.optim.Adam(trainer.model.parameters(), 0.01)
-        trainer.fit({}, *self.loaders(), optimizer, squared, squared)
-        return trainer
-
-
-def squared(output: Tensor, target: Tensor) -> Tensor:
-    return ((output - target) ** 2).mean()
 
 
 def learnt(rank: int, run: Run, folder: Path) -> dict[str, Any]:
@@ -287,130 +212,6 @@ def test_only_rank_0_writes_and_speaks_and_holds_the_folder(tmp_path: Path) -> N
     assert len(list((tmp_path / "run" / "tensorboard" / "epochs").iterdir())) == 1
     assert "is in use by process" in refused
     assert told == f"process 0 of 2 failed: {refused}"
-
-
-class Patient(Scripted):
-    """Each process sees losses of its own: what counts is their mean."""
-
-    def validate(self, epoch: int, valid_loader: Any, *rest: Any) -> dict[str, float]:
-        for _ in self.batches(valid_loader, "valid"):
-            pass
-        return {"loss": [[3.0, 1.0, 9.0, 9.0], [1.0, 2.0, 0.0, 0.0]][self.rank][min(epoch, 3)]}
-
-
-class Fake:
-    number = 4
-
-    def report(self, value: float, step: int) -> None:
-        self.step = step
-
-    def should_prune(self) -> bool:
-        return self.step >= 2
-
-
-def scripted(rank: int, folder: Path, settings: dict[str, Any], trial: Any = False, size: int = 12) -> list[Any]:
-    conf = {"save_loc": str(folder), "trainer": {"epochs": 6, "mode": "ddp", **settings}}
-    trainer = Patient(Net(0.0), rank, conf)
-    data = Samples(size, 0)
-    loader = DataLoader(data, batch_sampler=PartitionedBatchSampler(size, 4))
-    trainer.fit({}, loader, batches_of(8), torch.optim.SGD(trainer.model.parameters(), 0.01), trial=trial and Fake())
-    return [(row["epoch"], row["valid_loss"]) for row in trainer.history.rows]
-
-
-def decisions(rank: int, folder: Path) -> list[Any]:
-    patient = scripted(rank, folder / "patient", {"stopping_patience": 2})
-    said = []
-    for name, settings, trial in (("limited", {"time_limit_minutes": 1e-9}, False), ("pruned", {}, rank == 0)):
-        try:
-            scripted(rank, folder / name, settings, trial)  # of the trial, only rank 0 knows
-        except BaseException as error:  # noqa: BLE001
-            said.append(f"{type(error).__name__} {error}")
-    return [patient, *said]
-
-
-def test_every_process_takes_the_same_decision(tmp_path: Path) -> None:
-    """Patience judges the mean of what the processes saw; one clock and one trial decide for all."""
-    first, second = results(together(decisions, tmp_path, tmp_path))
-    assert first == second
-    rows, limited, pruned = first
-    assert rows == [(0, 2.0), (1, 1.5), (2, 4.5), (3, 4.5)]
-    assert limited.startswith("Stopped stopped by the time limit of 1e-09 minutes")
-    assert pruned.startswith("TrialPruned pruned after epoch 2: valid_loss 4.5")
-    assert (tmp_path / "pruned" / "trial_results" / "trial_4" / "checkpoint.pt").exists()
-
-
-def mishap(rank: int, folder: Path, kind: type[ToyTrainer], loader: Any) -> str:
-    """How a run ends that cannot go on, on both processes at once: these can try another one afterwards."""
-    trainer = Run(kind=kind).trainer(rank, folder)
-    try:
-        trainer.fit({}, loader, batches_of(8), torch.optim.SGD(trainer.model.parameters(), 0.1), squared, squared)
-    except UserError as error:
-        return str(error)
-    return "done"
-
-
-class Poisoned(ToyTrainer):
-    """One process has a loss that is not finite."""
-
-    def train_one_epoch(self, epoch: int, trainloader: Any, *rest: Any) -> None:
-        for index, (x, y) in enumerate(self.batches(trainloader)):
-            loss = squared(self.model(x), y)
-            self.optimize(loss * math.nan if self.rank and index == 1 else loss)
-
-
-class Leaving(ToyTrainer):
-    """One process leaves its epoch before the other."""
-
-    def train_one_epoch(self, epoch: int, trainloader: Any, *rest: Any) -> None:
-        for index, (x, y) in enumerate(self.batches(trainloader)):
-            self.optimize(squared(self.model(x), y))
-            if self.rank and index == 1:
-                break
-
-
-class Bypassing(ToyTrainer):
-    """The module inside the wrapper knows nothing of gradients that are to be shared."""
-
-    def train_one_epoch(self, epoch: int, trainloader: Any, *rest: Any) -> None:
-        for x, y in self.batches(trainloader):
-            self.optimize(squared(unwrapped(self.model)(x), y))
-
-
-def mishaps(rank: int, folder: Path) -> dict[str, str]:
-    own = batches_of(16, seed=rank)
-    wrong = DataLoader(Samples(8, 0), batch_sampler=PartitionedBatchSampler(8, 4, rank=1, num_replicas=3))
-    return {
-        "unequal": mishap(rank, folder / "a", ToyTrainer, own if rank == 0 else own[:2]),
-        "leaving": mishap(rank, folder / "b", Leaving, own),
-        "bypassing": mishap(rank, folder / "c", Bypassing, own),
-        "alike": mishap(rank, folder / "d", ToyTrainer, DataLoader(Samples(8, 0), 4)),
-        "wrong share": mishap(rank, folder / "e", ToyTrainer, wrong),
-        "unknown": mishap(rank, folder / "f", ToyTrainer, own),
-        "poisoned": mishap(rank, folder / "g", Poisoned, own),
-    }
-
-
-MISHAPS = {
-    "unequal": "the training loaders differ in length: of batch 3 of epoch 0, process 0 has, process 1 has no more. "
-    "Give each process as many batches as the others (PartitionedBatchSampler does)",
-    "leaving": "the processes of this run have parted: process 0 goes on to another batch, process 1 has ended its ep",
-    "bypassing": "the weights of the processes have parted in epoch 0 (their norms are [",
-    "alike": "train_loader would give each of the 2 processes the same batches: give a DataLoader batch_sampler=Part",
-    "wrong share": "train_loader is the share of process 1 of 3, but this is process ",
-    "unknown": "done",
-    "poisoned": "the training loss is nan at optimizer step ",
-}
-
-
-def test_what_cannot_go_on_ends_all_by_name(tmp_path: Path) -> None:
-    """The first says what it is, the others say whose message it is, and nothing hangs."""
-    endings = together(mishaps, tmp_path, tmp_path)
-    said = results(endings)
-    for name, message in MISHAPS.items():
-        for part in said:
-            assert part[name].split(" failed: ")[-1].startswith(message), (name, part[name])
-    doubt = "train_loader does not say that each of the 2 processes gets a share of its own"
-    assert [ending.printed.count(doubt) for ending in endings] == [5, 0]
 
 
 def test_another_number_of_processes_goes_on_from_the_end_of_an_epoch(tmp_path: Path) -> None:
