@@ -35,6 +35,7 @@ from credit_like.training.preparation import prepared
 from credit_like.training.progress import described, progress_bar
 from credit_like.training.recorder import FiniteWatch, NonFiniteLossError, Recorder, read, require_finite_weights
 from credit_like.training.settings import SettingAttributes, TrainerSettings
+from credit_like.training.sharding import fully_sharded
 from credit_like.training.step import AccumulationGroup, StepOutcome, StepState, step_optimizer
 from credit_like.training.stopping import StopRequest
 from credit_like.training.wrapping import (
@@ -71,12 +72,14 @@ class BatchLoop(SettingAttributes, ABC):
     ) -> None:
         super().__init__(settings)
         self.save_loc, self.rank = save_loc, checked_rank(rank)
-        self.distributed = settings.mode != "none"
+        self.distributed, self.sharded = settings.mode != "none", settings.mode == "fsdp"
         self.device = choose_device(settings.device)
         self.processes = join(settings.mode, self.rank, self.device)
         self.model = prepared(model.to(self.device), settings)
         if settings.mode == "ddp":
             self.model = distributed_data_parallel(self.model, self.device)
+        elif self.sharded:
+            self.model = fully_sharded(self.model, self.device)
         self.ema = EMATracker(self.model, settings.ema_decay) if settings.use_ema else None
         self.autocast_dtype = autocast_dtype(self.device, settings.amp, settings.precision)
         self.step_state = StepState(grad_accum_steps=self.grad_accum_every, num_processes=self.processes.size)
@@ -221,6 +224,8 @@ class BatchLoop(SettingAttributes, ABC):
                 self._weight, self._outcome = 0.0 if batch is _END else float(self.batch_size(batch)), None
                 if training and self.distributed:
                     self._meet(index, batch is _END)
+                elif self.sharded:
+                    self._meet_outside_training(index, batch is _END, phase)
                 if batch is _END:
                     break
                 self.batch = batch
@@ -255,15 +260,25 @@ class BatchLoop(SettingAttributes, ABC):
         told = self.processes.exchange(
             Place.BATCH, ended, self._weight, self._stop.reason, not ended and self._checkpoint_is_due()
         )
-        if any(row[0] for row in told) and not all(row[0] for row in told):
-            counts = ", ".join(f"process {r} {'has no more' if row[0] else 'has'}" for r, row in enumerate(told))
-            raise UserError(
-                f"the training loaders differ in length: of batch {index + 1} of epoch {self._epoch}, {counts}. Give "
-                "each process as many batches as the others (PartitionedBatchSampler does), or set "
-                "trainer.batches_per_epoch to at most the shortest"
-            )
+        limit = "set trainer.batches_per_epoch to at most the shortest"
+        self._require_as_many("training", [bool(row[0]) for row in told], index, limit)
         stop = self._stop.settle([int(row[2]) for row in told])
         self._shared.take([row[1] for row in told], (stop, any(row[3] for row in told)))
+
+    def _meet_outside_training(self, index: int, ended: bool, phase: str) -> None:
+        """Before a batch of sharded weights' other phases, whose every forward pass is made by all processes."""
+        told = self.processes.exchange(Place.OUTSIDE_TRAINING, ended)
+        limit = "set trainer.mode: ddp, where each may have as many as it likes"
+        self._require_as_many(phase, [bool(row[0]) for row in told], index, limit)
+
+    def _require_as_many(self, phase: str, ended: Sequence[bool], index: int, remedy: str) -> None:
+        """Raises UserError where the loaders of only some processes have ended before batch ``index``."""
+        if any(ended) and not all(ended):
+            counts = ", ".join(f"process {rank} {'has no more' if e else 'has'}" for rank, e in enumerate(ended))
+            raise UserError(
+                f"the {phase} loaders differ in length: of batch {index + 1} of epoch {self._epoch}, {counts}. Give "
+                f"each process as many batches as the others (PartitionedBatchSampler does), or {remedy}"
+            )
 
     def _meet_at_the_end(self) -> None:
         """Behind an epoch's last batch, which is the same on all processes, as their weights must be."""

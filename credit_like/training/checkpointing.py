@@ -20,6 +20,7 @@ from credit_like.training.position import Position
 from credit_like.training.progress import say
 from credit_like.training.rng import rng_state, set_rng_state
 from credit_like.training.run_folder import RunFolder
+from credit_like.training.sharding import part_of, parts_of_optimizer, whole
 from credit_like.training.wrapping import unwrapped
 
 if TYPE_CHECKING:
@@ -53,8 +54,11 @@ def save_in_epoch(trainer: BaseTrainer, position: Position) -> None:
 
 
 def keep_failure(trainer: BaseTrainer) -> None:
-    """Save as it is now, under a name that is never resumed from; rank 0 alone, since the others may have gone."""
-    if trainer.rank:
+    """Save as it is now, under a name that is never resumed from; rank 0 alone, since the others may have gone.
+
+    Where each process has a part of the weights nothing is saved.
+    """
+    if trainer.rank or trainer.sharded:
         return
     try:
         trainer._folder.save_aside(snapshot(trainer, trainer._epoch, alone=True))
@@ -76,15 +80,22 @@ def snapshot(
         raise RuntimeError("a checkpoint inside `ema.averaged` would store averaged weights as raw ones")
     own = _own_part(trainer, position)
     everybody = [own] if alone else trainer.processes.gathered(own)
+    if trainer.rank and not trainer.sharded:
+        return {}
+    weights = {
+        "model": trainer._model_state_dict(trainer.model),
+        "ema": None if trainer.ema is None else trainer.ema.state_dict(),
+        "optimizer": trainer.optimizer.state_dict(),
+    }
+    if trainer.sharded:
+        weights = whole(weights)
     if trainer.rank:
         return {}
     config = _as_json(trainer.conf)
     return {
         "epoch": epoch,
-        "model": trainer._model_state_dict(trainer.model),
-        "ema": None if trainer.ema is None else trainer.ema.state_dict(),
+        **weights,
         "validated": "ema" if trainer.ema is not None and trainer.ema.step and not trainer.skip_validation else "model",
-        "optimizer": trainer.optimizer.state_dict(),
         "scheduler": None if trainer.scheduler is None else trainer.scheduler.state_dict(),
         "scaler": None if trainer.scaler is None else trainer.scaler.state_dict(),
         "patience": trainer.patience.state_dict(),
@@ -145,6 +156,8 @@ def restore(trainer: BaseTrainer, state: Mapping[str, Any], path: Path) -> None:
             raise CheckpointError(f"{path}: {has} has a {name} and {lacks} has none; resume with the same settings")
         if part is not None:
             try:
+                if name == "optimizer" and trainer.sharded:
+                    saved = parts_of_optimizer(saved, trainer.optimizer)
                 part.load_state_dict(saved)
             except (ValueError, KeyError, RuntimeError) as error:
                 raise CheckpointError(f"{path}: its {name} is of another setup: {error}") from error
@@ -242,8 +255,10 @@ def load_weights(
 
 def load_state(model: nn.Module, weights: Mapping[str, Any], source: object) -> None:
     """``load_state_dict``, strict, with an error that says what does not fit."""
+    module = unwrapped(model)
+    own = module.state_dict()
     try:
-        unwrapped(model).load_state_dict(dict(weights))
+        module.load_state_dict({name: part_of(value, own.get(name, value)) for name, value in weights.items()})
     except RuntimeError as error:
         reasons = [_shortened(line.strip()) for line in str(error).splitlines()[1:4]]
         raise CheckpointError(

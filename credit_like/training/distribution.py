@@ -1,7 +1,7 @@
 """Distribution: the processes that train one run together, and what they tell each other.
 
 torchrun's environment is the only source of rank facts. Gradients and shards travel through torch's own wrappers
-(``wrapping.py``); everything else goes as small messages over a group of its own on the CPU, so that a message never
+(``wrapping.py``, ``sharding.py``); everything else goes as small messages over a group of its own on the CPU, so that a message never
 meets a gradient. Every process sends each message at the same place of the run, and says which place that is.
 """
 
@@ -38,6 +38,7 @@ class Place(IntEnum):
     BATCH = 0
     STEP = 1
     EPOCH = 2
+    OUTSIDE_TRAINING = 3
 
 
 class Processes:
@@ -168,6 +169,7 @@ _PLACES = {
     Place.BATCH: "goes on to another batch",
     Place.STEP: "makes an optimizer step",
     Place.EPOCH: "has ended its epoch",
+    Place.OUTSIDE_TRAINING: "goes on to a batch that is not for training",
 }
 
 
@@ -179,11 +181,6 @@ def join(mode: str, rank: int, device: torch.device) -> Processes:
     """
     if mode == "none":
         return Processes()
-    if mode == "fsdp":
-        raise ConfigError(
-            "trainer.mode fsdp (a shard of the model on each process) is not supported; where the model fits on one "
-            "device set trainer.mode: ddp"
-        )
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if not dist.is_initialized():
@@ -208,7 +205,7 @@ def require_alone() -> None:
     if started > 1:
         raise ConfigError(
             f"torchrun has started {started} processes, but trainer.mode is none: each would train the whole run. "
-            "Set trainer.mode: ddp, or start one process"
+            "Set trainer.mode: ddp (or fsdp), or start one process"
         )
 
 

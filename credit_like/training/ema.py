@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from credit_like.training.sharding import part_of
 from credit_like.training.wrapping import unwrapped
 
 
@@ -161,7 +162,7 @@ class EMATracker:
                 raise ValueError(f"EMA state of {name!r} has shape {tuple(given[name].shape)}; need {tuple(own.shape)}")
         with torch.no_grad():
             for name, own in self.shadow.items():
-                own.copy_(given[name])
+                own.copy_(part_of(given[name], own))
         self.decay, self.step = float(state["decay"]), int(state["step"])
 
     def _averages(self, value: Tensor) -> bool:
@@ -179,7 +180,7 @@ class EMATracker:
         return True
 
     def _pair(self, model: nn.Module) -> None:
-        """Pair shadow and model tensors again; one group a (device, dtype) pair for the foreach call.
+        """Pair shadow and model tensors again; one group a (device, dtype, whole or sharded) for the foreach call.
 
         The model's own tensors are kept, and not their ``detach()``, which would stay behind when ``.data`` changes.
         """
@@ -198,7 +199,7 @@ class EMATracker:
             if not self._averages(value):
                 self._copied.append((shadow, value))
             else:
-                shadows, values = groups.setdefault((value.device, value.dtype, shadow.dtype), ([], []))
+                shadows, values = groups.setdefault((value.device, value.dtype, shadow.dtype, type(shadow)), ([], []))
                 shadows.append(shadow)
                 values.append(value)
         self._groups = list(groups.values())
@@ -212,7 +213,7 @@ class EMATracker:
 def put_into_model(shadow: Mapping[str, Tensor], model: nn.Module) -> None:
     """Copy averaged weights into ``model`` for good, rounded to its dtypes; tied weights through their one tensor."""
     for name, _owner, _key, value in _tracked(model):
-        value.copy_(shadow[name])
+        value.copy_(part_of(shadow[name], value))
 
 
 def _like(shadows: list[Tensor], values: list[Tensor]) -> list[Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ from credit_like.training.wrapping import evaluate_alone
 
 if TYPE_CHECKING:
     from credit_like.training.base_trainer import BaseTrainer
+
+
+_END = object()
 
 
 def run_test(trainer: BaseTrainer, loaders: Any, ckpt_path: str | Path | None) -> dict[str, float]:
@@ -44,12 +48,22 @@ def run_predict(
 def _outputs(trainer: BaseTrainer, loader: Any, step: Callable[[Any], Any]) -> list[Any]:
     outputs = []
     with dropout_active(trainer.model, trainer.ensemble_size > 1):
-        for trainer.predicting, batch in enumerate(loader):
-            batch = to_device(batch, trainer.device)
+        for trainer.predicting, batch in enumerate(_batches(trainer, loader)):
             with autocast(trainer.device, trainer.autocast_dtype):
                 passes = [step(batch) for _ in range(trainer.ensemble_size)]
             outputs.append(to_device(mean_outputs(passes), torch.device("cpu")))
     return outputs
+
+
+def _batches(trainer: BaseTrainer, loader: Any) -> Iterator[Any]:
+    iterator = iter(loader)
+    for index in count():
+        batch = next(iterator, _END)
+        if trainer.sharded:
+            trainer._meet_outside_training(index, batch is _END, "prediction")
+        if batch is _END:
+            return
+        yield to_device(batch, trainer.device)
 
 
 @contextmanager

@@ -78,7 +78,7 @@ def estimated_bytes(trainer: BaseTrainer, loader: Any, batch: Any) -> int:
     Activations are not in it: only a step shows them.
     """
     parameters = [p for p in trainer.model.parameters() if p.requires_grad]
-    weights = sum(p.nbytes for p in parameters)
+    weights = sum(p.nbytes for p in parameters) // (trainer.processes.size if trainer.sharded else 1)
     waiting = 1 + (getattr(loader, "num_workers", 0) or 0) * (getattr(loader, "prefetch_factor", 0) or 0)
     return weights * (4 + (trainer.ema is not None)) + waiting * bytes_in(batch)
 

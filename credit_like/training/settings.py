@@ -92,7 +92,7 @@ class TrainerSettings(Settings):
     # Where
     device: Literal["auto", "cpu", "cuda"] = "auto"
     mode: Literal["none", "ddp", "fsdp"] = Field(
-        "none", description="ddp: all processes that torchrun started, each with the model; fsdp is refused so far"
+        "none", description="all processes that torchrun started train together: ddp, each with the model; fsdp, with a part"
     )
     seed: int = Field(0, ge=0, lt=2**32)
 
