@@ -17,9 +17,9 @@ from tqdm import tqdm
 from applications._data import Data, certify, fit_inputs, load_data, require_valid
 from applications._job import Job
 from applications._registry import JobTrainer
-from applications._run import BEST, Run, flat, open_run, read_json
+from applications._run import BEST, Run, open_run, read_json
 from applications._scoring import raw_scores, restored_trainer, trainer_around
-from credit_like.config import UserError
+from credit_like.config import UserError, flat
 from credit_like.evaluation.document import Fusion
 from credit_like.evaluation.fusion import EXPERTS as EXPERT_CONTROLS
 from credit_like.evaluation.fusion import fusion_rows

@@ -17,7 +17,7 @@ import torch
 
 from applications._job import Job, load_job
 from applications._registry import JobTrainer
-from credit_like.config import ConfigError, UserError, dump_config
+from credit_like.config import ConfigError, UserError, dump_config, flat
 from credit_like.config.files import replacing
 from credit_like.evaluation import SCHEMA_VERSION
 
@@ -207,14 +207,3 @@ def read_metrics(folder: Path) -> dict[str, Any]:
             f"{metrics.get('schema_version', 'none')}. Write them anew with `credit-like evaluate {folder}`"
         )
     return metrics
-
-
-def flat(data: Any, prefix: str = "") -> dict[str, Any]:
-    """``{"a": {"b": 1}}`` -> ``{"a.b": 1}``."""
-    if not isinstance(data, dict):
-        return {prefix: data}
-    return {
-        path: value
-        for name, part in data.items()
-        for path, value in flat(part, f"{prefix}.{name}" if prefix else name).items()
-    }

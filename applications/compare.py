@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import quote
 
 from applications._cli import parser, run
-from applications._run import CERTIFICATE, CONFIG, FACTS, METRICS, REPORT, SCORES, flat, read_json
+from applications._run import CERTIFICATE, CONFIG, FACTS, METRICS, REPORT, SCORES, read_json
 from applications._summary import comparison_summary
-from credit_like.config import UserError, read_config
+from credit_like.config import UserError, flat, read_config
 from credit_like.evaluation import JudgedRun, compare, read_scores, write_comparison
 from credit_like.evaluation.report.words import listing
 from credit_like.graphs import check_certificate

@@ -35,7 +35,7 @@ from applications._run import (
 )
 from applications._summary import data_summary
 from applications.evaluate import add_controls, evaluate_run
-from credit_like.config import ConfigError
+from credit_like.config import ConfigError, flat
 from credit_like.training import BaseTrainer, Stopped
 from credit_like.training.device import choose_device, environment_rank
 from credit_like.training.distribution import Processes, join, leave
@@ -86,7 +86,7 @@ def train(
     if is_fusion(cls):
         return train_fusion(job, cls, resume=resume, flags=flags, data=data)
     device = choose_device(job.trainer.device)  # a GPU that is not there is known before the logs are read
-    processes = join(job.trainer.mode, environment_rank(), device)
+    processes = join(job.trainer.mode, environment_rank(), device, job.trainer.process_timeout_s)
     with processes.failing_together():
         return _train(job, cls, processes, resume=resume, flags=flags, data=data)
 
@@ -95,6 +95,7 @@ def _train(
     job: Job, cls: type[JobTrainer], processes: Processes, *, resume: bool, flags: Sequence[str], data: Data | None
 ) -> Data:
     """``train`` in each of the processes; rank 0 alone writes."""
+    processes.require_equal(flat(job.model_dump(mode="json")), "the configuration")
     processes.main_does(lambda: require_same_job(job) if resume else require_free(job.save_loc))
     with nothing_left_behind(job.save_loc) if processes.rank == 0 else nullcontext():
         if data is None:

@@ -13,11 +13,11 @@ from applications._fit import fit, fit_fusion
 from applications._fusion import is_fusion, load_fusion_data, open_experts
 from applications._job import Job, job_schema, load_job
 from applications._registry import JobTrainer, learns_from_benign
-from applications._run import flat, write_text
+from applications._run import write_text
 from applications._study import finish, study_summary
 from applications._summary import data_summary
 from applications._workers import run_workers
-from credit_like.config import ConfigError, UserError, dump_config, read_config
+from credit_like.config import ConfigError, UserError, dump_config, flat, read_config
 from credit_like.hpo import Worker, check_space, open_study, overrides_of
 from credit_like.hpo.study import LOCKS
 from credit_like.training import BaseTrainer

@@ -1,6 +1,6 @@
 """Strict configuration: schema base, YAML loader with overrides, and kind errors."""
 
-from credit_like.config.dump import dump_config
+from credit_like.config.dump import dump_config, flat
 from credit_like.config.errors import ConfigError, UserError, closest
 from credit_like.config.expanded import ExpandedPath
 from credit_like.config.loader import find_config, load_config, read_config, validate
@@ -17,6 +17,7 @@ __all__ = [
     "closest",
     "dump_config",
     "find_config",
+    "flat",
     "load_config",
     "read_config",
     "shipped_configs",

@@ -41,3 +41,14 @@ def dump_config(settings: Settings) -> str:
     """
     data = settings.model_dump(mode="json")
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True, width=100)
+
+
+def flat(data: Any, prefix: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` -> ``{"a.b": 1}``."""
+    if not isinstance(data, dict):
+        return {prefix: data}
+    return {
+        path: value
+        for name, part in data.items()
+        for path, value in flat(part, f"{prefix}.{name}" if prefix else name).items()
+    }

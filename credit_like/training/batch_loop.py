@@ -74,7 +74,7 @@ class BatchLoop(SettingAttributes, ABC):
         self.save_loc, self.rank = save_loc, checked_rank(rank)
         self.distributed, self.sharded = settings.mode != "none", settings.mode == "fsdp"
         self.device = choose_device(settings.device)
-        self.processes = join(settings.mode, self.rank, self.device)
+        self.processes = join(settings.mode, self.rank, self.device, settings.process_timeout_s)
         self.model = prepared(model.to(self.device), settings)
         if settings.mode == "ddp":
             self.model = distributed_data_parallel(self.model, self.device)

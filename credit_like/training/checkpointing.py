@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from credit_like.config import UserError
+from credit_like.config import UserError, flat
 from credit_like.training.checkpoint import CheckpointError, read_checkpoint
 from credit_like.training.ema import put_into_model
 from credit_like.training.position import Position
@@ -91,7 +91,7 @@ def snapshot(
         weights = whole(weights)
     if trainer.rank:
         return {}
-    config = _as_json(trainer.conf)
+    config = as_json(trainer.conf)
     return {
         "epoch": epoch,
         **weights,
@@ -133,9 +133,9 @@ def resume_or_start(trainer: BaseTrainer, folder: RunFolder) -> None:
 
 def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """``trainer.epochs 6 -> 12`` for each trainer setting that differs; that of the resume itself is left out."""
-    old, new = before.get("trainer") or {}, json.loads(_as_json(now)).get("trainer") or {}
-    names = [name for name in {**old, **new} if name != "load_weights" and old.get(name) != new.get(name)]
-    return [f"trainer.{name} {old.get(name, 'default')} -> {new.get(name, 'default')}" for name in names]
+    old, new = (flat({"trainer": conf.get("trainer") or {}}) for conf in (before, json.loads(as_json(now))))
+    names = [name for name in {**old, **new} if name != "trainer.load_weights" and old.get(name) != new.get(name)]
+    return [f"{name} {old.get(name, 'default')} -> {new.get(name, 'default')}" for name in names]
 
 
 def prune(trainer: BaseTrainer, folder: RunFolder) -> None:
@@ -177,15 +177,15 @@ def restore(trainer: BaseTrainer, state: Mapping[str, Any], path: Path) -> None:
         trainer._partial_epoch, trainer._epoch_rng = partial, own["rng"]["epoch_start"]
 
 
-def _as_json(conf: Mapping[str, Any]) -> str:
-    """``conf`` as text; mappings of any kind become objects, and what JSON has no word for its ``str``."""
+def as_json(conf: Mapping[str, Any], other: Callable[[Any], str] = str) -> str:
+    """``conf`` as text; mappings of any kind become objects, and ``other`` says what JSON has no word for."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, Mapping):
             return {str(key): plain(entry) for key, entry in value.items()}
         return [plain(entry) for entry in value] if isinstance(value, list | tuple) else value
 
-    return json.dumps(plain(conf), sort_keys=True, default=str)
+    return json.dumps(plain(conf), sort_keys=True, default=other)
 
 
 def reenter_epoch(trainer: BaseTrainer) -> None:

@@ -1,16 +1,18 @@
 """Distribution: the processes that train one run together, and what they tell each other.
 
 torchrun's environment is the only source of rank facts. Gradients and shards travel through torch's own wrappers
-(``wrapping.py``, ``sharding.py``); everything else goes as small messages over a group of its own on the CPU, so that a message never
-meets a gradient. Every process sends each message at the same place of the run, and says which place that is.
+(``wrapping.py``, ``sharding.py``); everything else goes as small messages over a group of its own on the CPU, so that
+a message never meets a gradient. Every process sends each message at the same place of the run, and says which place
+that is.
 """
 
 from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from enum import IntEnum
 from itertools import count
 from typing import Any, TypeVar
@@ -22,6 +24,7 @@ from credit_like.config import ConfigError, UserError
 
 T = TypeVar("T")
 _FAILURE = "credit-like/failure"
+_MOMENT = timedelta(seconds=3)
 
 
 class OtherProcessError(UserError):
@@ -51,6 +54,19 @@ class Processes:
     def __init__(self, rank: int = 0, size: int = 1, group: dist.ProcessGroup | None = None) -> None:
         self.rank, self.size = rank, size
         self._group, self._run = group, 0
+
+    def require_equal(self, settings: Mapping[str, Any], what: str) -> None:
+        """Raises ConfigError, the same one everywhere, where flat ``settings`` differ between the processes."""
+        everybody = self.gathered(dict(settings))
+        known = dict.fromkeys(name for own in everybody for name in own)
+        names = [name for name in known if any(own.get(name) != everybody[0].get(name) for own in everybody)]
+        if names:
+            values = ", ".join(f"{own.get(names[0])!r} on process {rank}" for rank, own in enumerate(everybody))
+            more = f"; and so do {', '.join(names[1:4])}" if names[1:] else ""
+            raise ConfigError(
+                f"{what} differs between the processes of this run: {names[0]} is {values}{more}. Start all of them "
+                "with the same configuration and the same command line"
+            )
 
     def gathered(self, value: T) -> list[T]:
         """Everybody's value, by rank. Plain data and tensors on the CPU."""
@@ -119,19 +135,36 @@ class Processes:
         """What was told before ``error``, if anything; else ``error`` is told."""
         if self._group is None or isinstance(error, OtherProcessError):
             return None
-        mine = self._said(error)
+        lost, place, mine = _is_lost_connection(error), f"{_FAILURE}/{self._run}", self._said(error)
         try:
-            first = dist.distributed_c10d._get_default_store().compare_set(f"{_FAILURE}/{self._run}", "", mine).decode()
-        except (RuntimeError, ValueError):  # the store went with the process that held it
-            first = mine
-        if first != mine:
-            return OtherProcessError(first)
-        if _is_lost_connection(error):
-            return OtherProcessError(
-                f"another process of this run ended without a word (killed, or out of memory?): {_first_line(error)}",
-                said_elsewhere=False,
-            )
+            store = dist.distributed_c10d._get_default_store()
+            if lost and not store.check([place]):
+                mine = self._lost(self._silent(store), error)
+            first = store.compare_set(place, "", mine).decode()
+        except (RuntimeError, ValueError):  # the store went with the process that held it, as a rule rank 0
+            first = mine = self._lost([0], error) if lost else mine
+        if lost or first != mine:
+            return OtherProcessError(first, said_elsewhere=first != mine)
         return None
+
+    def _silent(self, store: dist.Store) -> list[int]:
+        """The processes that do not come here within a moment, where all that live come when a connection breaks."""
+        here = [f"{_FAILURE}/{self._run}/{rank}" for rank in range(self.size)]
+        store.set(here[self.rank], "here")
+        silent = []
+        for rank in range(self.size):
+            try:
+                store.wait([here[rank]], _MOMENT)
+            except dist.DistError:
+                silent.append(rank)
+        return silent
+
+    def _lost(self, silent: Sequence[int], error: Exception) -> str:
+        who = f"process {', '.join(map(str, silent))} of {self.size}" if silent else "a connection between processes"
+        return (
+            f"{who} was lost: killed, out of memory, or silent for longer than trainer.process_timeout_s. The others "
+            f"have stopped; resume to go on from the last checkpoint ({_first_line(error)})"
+        )
 
     def _said(self, error: BaseException) -> str:
         name = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
@@ -173,14 +206,16 @@ _PLACES = {
 }
 
 
-def join(mode: str, rank: int, device: torch.device) -> Processes:
+def join(mode: str, rank: int, device: torch.device, timeout_s: float) -> Processes:
     """This process among those of its run: alone in mode ``none``, else one of those that torchrun started.
 
-    torch's default process group is initialised where nobody has done so: gloo, and NCCL for tensors on a GPU. Raises
-    ConfigError where mode and environment do not fit, ValueError for a wrong ``rank``.
+    Who waits for another for ``timeout_s`` gives the run up. torch's default process group is initialised where nobody
+    has done so: gloo, and NCCL for tensors on a GPU. Raises ConfigError where mode and environment do not fit,
+    ValueError for a wrong ``rank``.
     """
     if mode == "none":
         return Processes()
+    timeout = timedelta(seconds=timeout_s)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if not dist.is_initialized():
@@ -189,13 +224,13 @@ def join(mode: str, rank: int, device: torch.device) -> Processes:
                 f"trainer.mode is {mode}, but torchrun has not started this process (RANK and WORLD_SIZE are not set). "
                 "Start it with `torchrun --nproc-per-node N ...`, or set trainer.mode: none"
             )
-        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=timeout)
         atexit.register(leave)
     if dist.get_rank() != rank:
         raise ValueError(f"rank is {rank}, but the process group says {dist.get_rank()}; pass int(os.environ['RANK'])")
     global _messages
     if _messages is None:
-        _messages = dist.new_group(backend="gloo")
+        _messages = dist.new_group(backend="gloo", timeout=timeout)
     return Processes(rank, dist.get_world_size(), _messages)
 
 

@@ -48,7 +48,8 @@ def run_predict(
 def _outputs(trainer: BaseTrainer, loader: Any, step: Callable[[Any], Any]) -> list[Any]:
     outputs = []
     with dropout_active(trainer.model, trainer.ensemble_size > 1):
-        for trainer.predicting, batch in enumerate(_batches(trainer, loader)):
+        batches = enumerate(_batches(trainer, loader))
+        for trainer.predicting, batch in batches:
             with autocast(trainer.device, trainer.autocast_dtype):
                 passes = [step(batch) for _ in range(trainer.ensemble_size)]
             outputs.append(to_device(mean_outputs(passes), torch.device("cpu")))

@@ -92,7 +92,13 @@ class TrainerSettings(Settings):
     # Where
     device: Literal["auto", "cpu", "cuda"] = "auto"
     mode: Literal["none", "ddp", "fsdp"] = Field(
-        "none", description="all processes that torchrun started train together: ddp, each with the model; fsdp, with a part"
+        "none",
+        description="all processes that torchrun started train together: ddp, each with the model; fsdp, with a part",
+    )
+    process_timeout_s: float = Field(
+        1800,
+        gt=0,
+        description="ddp, fsdp: seconds that a process waits for another before the run ends; also saving time",
     )
     seed: int = Field(0, ge=0, lt=2**32)
 

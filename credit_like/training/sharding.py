@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from credit_like.config import ConfigError, UserError
+from credit_like.config import ConfigError
 
 
 @torch.no_grad()
@@ -59,7 +59,7 @@ def whole(value: Any) -> Any:
     return gathered.cpu() if dist.get_rank() == 0 else None
 
 
-def part_of(tensor: Tensor, own: Tensor) -> Tensor:
+def part_of(tensor: Tensor, own: Any) -> Tensor:
     """This process's part of a whole ``tensor`` where ``own`` is such a part; else ``tensor`` itself."""
     if not hasattr(own, "placements") or hasattr(tensor, "placements"):
         return tensor

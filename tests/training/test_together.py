@@ -6,6 +6,7 @@ import csv
 import math
 import os
 import signal
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -174,9 +175,42 @@ def test_a_killed_process_ends_the_other_and_a_resume_is_exact(
     endings = together(interrupted, tmp_path, NOISY, tmp_path / "run", "killed", ("train", 1, 4), who)
     assert endings[who].code == -signal.SIGKILL
     assert isinstance(endings[1 - who].error, OtherProcessError)
-    assert "another process of this run ended without a word (killed, or out of memory?)" in str(endings[1 - who].error)
+    lost = f"process {who} of 2 was lost: killed, out of memory, or silent for longer than trainer.process_timeout_s"
+    assert lost in str(endings[1 - who].error)
     results(together(to_the_end, tmp_path, NOISY, tmp_path / "run"))
     assert outcome(tmp_path / "run") == outcome(stopped[0] / "undisturbed")
+
+
+def silent(rank: int, run: Run, folder: Path) -> None:
+    """Process 1 hangs in its second epoch: it lives, and says nothing any more."""
+
+    def moment(phase: str, epoch: int, batch: int) -> None:
+        if (phase, epoch, batch, rank) == ("train", 1, 2, 1):
+            threading.Event().wait()
+
+    run.fit(rank, folder, moment, process_timeout_s=2)
+
+
+@pytest.mark.slow
+def test_a_process_that_hangs_ends_the_run_in_the_configured_time_and_is_named(tmp_path: Path) -> None:
+    waiting, _ = together(silent, tmp_path, NOISY, tmp_path / "run", hanging=1)
+    assert isinstance(waiting.error, OtherProcessError), waiting
+    assert "process 1 of 2 was lost: killed, out of memory, or silent for longer than" in str(waiting.error)
+
+
+def other_settings(rank: int, folder: Path) -> str:
+    try:
+        Run(accumulate=1 + rank, clip=rank).fit(rank, folder)
+    except UserError as error:
+        return str(error)
+    return "nothing was refused"
+
+
+def test_processes_with_different_configurations_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    for said in results(together(other_settings, tmp_path, tmp_path / "run")):
+        assert "the configuration differs between the processes of this run: trainer.grad_accum_every is 1 on" in said
+        assert "2 on process 1; and so do trainer.grad_max_norm. Start all of them with the same" in said
+    assert not (tmp_path / "run" / "checkpoint.pt").exists()
 
 
 def test_random_numbers_differ_between_processes_and_are_kept_for_each(stopped: tuple[Path, Any]) -> None:
@@ -238,8 +272,6 @@ def test_a_mode_without_torchrun_and_torchrun_without_a_mode_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=r"trainer\.mode is ddp, but torchrun has not started this process"):
         Run(mode="ddp").trainer(0, tmp_path)
-    with pytest.raises(ConfigError, match=r"trainer\.mode fsdp .* is not supported; .* set trainer\.mode: ddp"):
-        Run(mode="fsdp").trainer(0, tmp_path)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match=r"torchrun has started 2 processes, but trainer\.mode is none: each would"):
         Run(mode="none").fit(0, tmp_path)

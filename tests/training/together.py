@@ -37,10 +37,12 @@ class Ending:
     code: int | None = 0
 
 
-def together(function: Callable[..., Any], folder: Path, *arguments: Any, processes: int = 2) -> list[Ending]:
+def together(
+    function: Callable[..., Any], folder: Path, *arguments: Any, processes: int = 2, hanging: int | None = None
+) -> list[Ending]:
     """``function(rank, *arguments)`` in so many processes; how each ended. ``folder`` takes their output.
 
-    Raises TimeoutError when one of them does not end.
+    Raises TimeoutError when one of them does not end; ``hanging`` is not waited for, but killed as torchrun would.
     """
     folder.mkdir(parents=True, exist_ok=True)
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
@@ -56,9 +58,9 @@ def together(function: Callable[..., Any], folder: Path, *arguments: Any, proces
         started.append(process)
     deadline = time.monotonic() + PATIENCE
     try:
-        for process in started:
+        for process in (process for rank, process in enumerate(started) if rank != hanging):
             process.join(max(0.0, deadline - time.monotonic()))
-        stuck = [rank for rank, process in enumerate(started) if process.is_alive()]
+        stuck = [rank for rank, process in enumerate(started) if process.is_alive() and rank != hanging]
         if stuck:
             for rank in stuck:
                 os.kill(started[rank].pid or 0, signal.SIGABRT)  # faulthandler writes where it waits
