@@ -39,6 +39,7 @@ from credit_like.config import ConfigError, flat
 from credit_like.training import BaseTrainer, Stopped
 from credit_like.training.device import choose_device, environment_rank
 from credit_like.training.distribution import Processes, join, leave
+from credit_like.training.rendezvous import remember, remembered
 
 
 def main(argv: list[str]) -> None:
@@ -96,7 +97,7 @@ def _train(
 ) -> Data:
     """``train`` in each of the processes; rank 0 alone writes."""
     processes.require_equal(flat(job.model_dump(mode="json")), "the configuration")
-    processes.main_does(lambda: require_same_job(job) if resume else require_free(job.save_loc))
+    resume = processes.main_does(lambda: _claimed(job, resume))
     with nothing_left_behind(job.save_loc) if processes.rank == 0 else nullcontext():
         if data is None:
             data = _load_in_turn(job, processes)
@@ -111,6 +112,20 @@ def _train(
     with _timed(job, flags) as done:
         done(fit(job, cls, data, vocabulary, scaler, certificate, resume=resume, together=True))
     return data
+
+
+def _claimed(job: Job, resume: bool) -> bool:
+    """Whether the run goes on, once its folder may be used: as asked, or because torchrun began it and then started the
+    processes again. One that was asked to stop stays so."""
+    if remembered(f"stopped/{job.save_loc}"):
+        raise Stopped(f"the run at {job.save_loc} was stopped, and torchrun's restart does not go on with it")
+    resume |= remembered(f"begun/{job.save_loc}") and (job.save_loc / CONFIG).is_file()
+    if resume:
+        require_same_job(job)
+    else:
+        require_free(job.save_loc)
+    remember(f"begun/{job.save_loc}")
+    return resume
 
 
 def _load_in_turn(job: Job, processes: Processes) -> Data:
@@ -165,6 +180,7 @@ def _timed(job: Job, flags: Sequence[str]) -> Iterator[Callable[[BaseTrainer], N
     try:
         yield done
     except (KeyboardInterrupt, Stopped) as stop:
+        remember(f"stopped/{job.save_loc}")
         command = " ".join(["credit-like train", str(job.save_loc / CONFIG), "--resume", *flags])
         raise type(stop)(f"go on with `{command}`") from stop
 

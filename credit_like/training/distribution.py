@@ -21,6 +21,7 @@ import torch
 import torch.distributed as dist
 
 from credit_like.config import ConfigError, UserError
+from credit_like.training.rendezvous import meet
 
 T = TypeVar("T")
 _FAILURE = "credit-like/failure"
@@ -210,8 +211,8 @@ def join(mode: str, rank: int, device: torch.device, timeout_s: float) -> Proces
     """This process among those of its run: alone in mode ``none``, else one of those that torchrun started.
 
     Who waits for another for ``timeout_s`` gives the run up. torch's default process group is initialised where nobody
-    has done so: gloo, and NCCL for tensors on a GPU. Raises ConfigError where mode and environment do not fit,
-    ValueError for a wrong ``rank``.
+    has done so: gloo, and NCCL for tensors on a GPU. Raises UserError where the processes do not find each
+    other, ConfigError where mode and environment do not fit, ValueError for a wrong ``rank``.
     """
     if mode == "none":
         return Processes()
@@ -224,7 +225,9 @@ def join(mode: str, rank: int, device: torch.device, timeout_s: float) -> Proces
                 f"trainer.mode is {mode}, but torchrun has not started this process (RANK and WORLD_SIZE are not set). "
                 "Start it with `torchrun --nproc-per-node N ...`, or set trainer.mode: none"
             )
-        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=timeout)
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        store, number, size = meet(timeout)
+        dist.init_process_group(backend, timeout=timeout, store=store, rank=number, world_size=size)
         atexit.register(leave)
     if dist.get_rank() != rank:
         raise ValueError(f"rank is {rank}, but the process group says {dist.get_rank()}; pass int(os.environ['RANK'])")
