@@ -16,7 +16,7 @@ from benchmarks._detection_page import LEVEL, ahead, best_of, tables_of, with_ta
 from benchmarks.detection import PAGE, RESULTS, divisions, main, spread
 
 AGAIN = "run `python -m benchmarks.detection` where the real captures are, and commit what it writes"
-QUICK = ["trainer.epochs=1", "model.width=8", "model.heads=2", "model.fc=[8]", "loader.batch_size=64"]
+QUICK = ["trainer.epochs=1", "model.width=8", "loader.batch_size=64"]
 
 
 @pytest.fixture(scope="module")
@@ -103,18 +103,20 @@ def test_a_part_of_it_runs_and_goes_on(real_data: Path, tmp_path: Path, capsys: 
         pytest.skip(f"no crysys_s11 in {real_data}")
     page = tmp_path / "page.md"
     page.write_text("<!-- table: known_auroc -->\n<!-- end -->\n")
-    given = ["--sets", "crysys_s11", "--divisions", "known", "--models", "gat", "--jobs", "1"]
+    given = ["--sets", "crysys_s11", "--divisions", "known", "--models", "gat", "dgi_ocgin", "--jobs", "1"]
     given += ["--work", str(tmp_path / "work")]
     given += ["--page", str(page), "--results", str(tmp_path / "found.json")]
     given += [word for change in QUICK for word in ("--override", change)]
     main([*given, "--seeds", "1"])
-    assert "known: crysys_s11: gat, seed 0: AUROC" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert all(f"known: crysys_s11: {model}, seed 0: AUROC" in told for model in ("gat", "dgi_ocgin"))
     main([*given, "--seeds", "2"])
     told = capsys.readouterr().out
     assert "gat, seed 0: kept" in told
     assert "gat, seed 1: AUROC" in told
     (found,) = json.loads((tmp_path / "found.json").read_text())["divisions"]
-    assert found["models"]["gat"]["seeds"] == 2
+    assert [found["models"][model]["seeds"] for model in ("gat", "dgi_ocgin")] == [2, 2]
+    assert found["models"]["dgi_ocgin"]["raw_weights_auroc"] is not None
     assert {"id look-up", "timing only", "gradient-boosted trees", "isolation forest"} == set(found["controls"])
     assert "| CrySyS car |" in page.read_text()
     (config,) = (tmp_path / "work" / "runs").glob("*/known_crysys_s11/gat-0/config.yml")
