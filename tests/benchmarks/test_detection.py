@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from applications._data import load_data
 from applications._job import load_job
 from benchmarks._detection_cells import KNOWN, NEW_ATTACK, NEW_VEHICLE, Division, Plan, families, read_division
 from benchmarks._detection_page import LEVEL, ahead, best_of, tables_of, with_tables
-from benchmarks.detection import PAGE, RESULTS, divisions, main, spread
+from benchmarks.detection import PAGE, RESULTS, divisions, main, merged, spread
 
 AGAIN = "run `python -m benchmarks.detection` where the real captures are, and commit what it writes"
 QUICK = ["trainer.epochs=1", "model.width=8", "loader.batch_size=64"]
@@ -52,6 +53,24 @@ def test_mean_and_spread_over_seeds() -> None:
     assert spread([0.5]) == {"mean": 0.5, "std": 0.0}
     assert spread([0.5, None]) is None
     assert spread([]) is None
+
+
+def test_a_part_that_is_run_anew_leaves_the_rest_and_whatever_has_more_seeds() -> None:
+    def report(overrides: Sequence[str] = (), **divisions: dict[str, int]) -> dict[str, Any]:
+        made = [
+            {"setting": KNOWN, "sets": [name], "held_out": "", "models": {m: {"seeds": n} for m, n in models.items()},
+             "refused": {} if "gat" in models else {"gat": "why"}}
+            for name, models in divisions.items()
+        ]  # fmt: skip
+        return {"overrides": list(overrides), "models": ["gat", "dgi_ocgin"], "divisions": made}
+
+    before = report(a={"gat": 5, "dgi_ocgin": 1}, b={"gat": 1})
+    now = report(b={"dgi_ocgin": 1}, a={"gat": 2, "dgi_ocgin": 3})
+    first, second = merged(before, now)["divisions"]
+    assert first["models"] == {"gat": {"seeds": 5}, "dgi_ocgin": {"seeds": 3}}
+    assert second["models"] == {"gat": {"seeds": 1}, "dgi_ocgin": {"seeds": 1}}
+    assert second["refused"] == {}
+    assert merged(before, report(["model.width=8"], a={"gat": 1}))["divisions"][0]["models"] == {"gat": {"seeds": 1}}
 
 
 def test_what_a_division_judges() -> None:
