@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from applications._data import Data
+from applications._fit import fit_head_anew
 from applications._fusion import FusionData, is_fusion, policy_scores, restored_policy
 from applications._run import Run
 from applications._scoring import raw_scores, restored_trainer, scores_frame, window_scores
@@ -62,7 +63,8 @@ def _scores(run: Run, data: Data, rows: NDArray[np.int64]) -> tuple[NDArray[np.f
         raw = raw_scores(policy, ExpertLoader(table, size))
         return policy_scores(policy, table, size)[0], raw
     detector = restored_trainer(run)
-    raw = raw_scores(detector, PackedLoader(data.store, rows, batch_size=size, device=str(detector.device)))
+    loader = PackedLoader(data.store, rows, batch_size=size, device=str(detector.device))
+    raw = raw_scores(detector, loader, lambda: fit_head_anew(detector, data, size))
     return window_scores(detector, data.store, rows, size)[0], raw
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from benchmarks._detection_cells import INJECTED, KNOWN, NEW_ATTACK, NEW_VEHICLE, SETS
@@ -76,7 +76,10 @@ def _run(report: dict[str, Any]) -> str:
 
 def _seeds(report: dict[str, Any]) -> str:
     """``"3"``, or where some cells were run with fewer seeds than others ``"1 to 3"``."""
-    counts = {part["seeds"] for division in report["divisions"] for part in division["models"].values()}
+    return _range({part["seeds"] for division in report["divisions"] for part in division["models"].values()})
+
+
+def _range(counts: Collection[int]) -> str:
     return " to ".join(str(count) for count in sorted({min(counts), max(counts)})) if counts else "none"
 
 
@@ -141,10 +144,11 @@ def _table(report: dict[str, Any], divisions: Sequence[dict[str, Any]], figure: 
         cells = {name: (division["models"].get(name) or {}).get(figure) for name in models}
         cells |= {name: _single(division["controls"].get(name), figure) for name in controls}
         means = [cell["mean"] for cell in cells.values() if cell]
+        seeds = _range({part["seeds"] for part in division["models"].values()})
         rows.append(
-            [_what(division), _found(division), *(_cell(cell, max(means, default=0)) for cell in cells.values())]
+            [_what(division), seeds, _found(division), *(_cell(cell, max(means, default=0)) for cell in cells.values())]
         )
-    return _markdown(["", "attacks found", *(_NAMES[x] for x in models), *controls], rows)
+    return _markdown(["", "seeds", "attacks found", *(_NAMES[x] for x in models), *controls], rows)
 
 
 def _families(report: dict[str, Any], divisions: Sequence[dict[str, Any]]) -> str:

@@ -3,8 +3,9 @@
 Needs the real captures (``CREDIT_LIKE_DATA``). Three questions: how well are attacks found that training has seen;
 those of a family that it has not seen; and those in a vehicle that it has not seen. A cell (division, model, seed) is
 kept in ``--work``, so that a run that was stopped, or had only ``--minutes``, goes on; delete that folder after a
-change of the models. What is asked for is written to benchmarks/results/detection.json, and its tables into
-docs/detection.md. Everything takes hours, one set and one seed a minute: ``--sets crysys_s11 --seeds 1``.
+change of the models. What is asked for is written to benchmarks/results/detection.json, beside what stands there of
+other divisions, or of models with more seeds, and its tables into docs/detection.md. Everything takes hours, one set
+and one seed a minute: ``--sets crysys_s11 --seeds 1``.
 """
 
 from __future__ import annotations
@@ -70,11 +71,12 @@ def main(argv: list[str] | None = None) -> None:
             raise
     report = {
         "machine": machine(),
-        "seeds": options.seeds,
         "models": models,
         "overrides": options.overrides,
         "divisions": [found for part in wanted if (found := gathered(plan, part, models, seeds))],
     }
+    if options.results.is_file():
+        report = merged(json.loads(options.results.read_text("utf-8")), report)
     options.results.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     options.page.write_text(with_tables(options.page.read_text(encoding="utf-8"), report), encoding="utf-8")
     left = sum(not (plan.cell(d, m, s) / "result.json").is_file() for d in wanted for m in models for s in seeds)
@@ -91,6 +93,37 @@ def divisions(plan: Plan, sets: Sequence[str], settings: Sequence[str]) -> list[
         write_vehicles(plan, sets)
         found += [Division(NEW_VEHICLE, tuple(sets), name) for name in sets]
     return found + [Division(INJECTED, (name,)) for name in sets if INJECTED in settings]
+
+
+def merged(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """``now``, and of ``before`` what it lacks: other divisions, and models that have more seeds there.
+
+    Of runs with other ``overrides`` nothing is taken over.
+    """
+    if before["overrides"] != now["overrides"]:
+        return now
+    known = {_name(division): division for division in before["divisions"]}
+    for division in now["divisions"]:
+        old = known.get(_name(division), division)
+        models = division["models"]
+        more = {name: part for name, part in old["models"].items() if part["seeds"] > _seeds_of(models.get(name))}
+        refused = {name: why for name, why in old["refused"].items() if name not in models}
+        known[_name(division)] = {
+            **division,
+            "models": {name: part for name in MODELS if (part := (models | more).get(name))},
+            "refused": {name: why for name, why in (refused | division["refused"]).items() if name not in more},
+        }
+    names = {name for part in (before, now) for name in part["models"]}
+    ordered = sorted(known.values(), key=lambda division: DIVISIONS.index(division["setting"]))
+    return {**now, "models": sorted(names, key=MODELS.index), "divisions": ordered}
+
+
+def _name(division: dict[str, Any]) -> tuple[Any, ...]:
+    return division["setting"], *division["sets"], division["held_out"]
+
+
+def _seeds_of(part: dict[str, Any] | None) -> int:
+    return 0 if part is None else int(part["seeds"])
 
 
 def gathered(plan: Plan, division: Division, models: Iterable[str], seeds: Sequence[int]) -> dict[str, Any] | None:

@@ -126,10 +126,9 @@ class RLFusionTrainer(BaseTrainer):
     every alpha, so each phase also records ``regret``, how far the mean reward is below that of the best alpha for each
     window. Validation records ``loss`` (of the values of all actions), ``reward`` and ``reward_<component>`` of the
     greedy policy, ``auroc`` of its score, the rewards of either expert alone, ``gat_reward`` and ``anomaly_reward``,
-    and ``deployed_reward``, that of the rule that is put to use: the policy only where it beats the best single expert
-    on these windows by ``deploy_margin`` standard errors, otherwise that expert; with ``deploy: either`` the greater of
-    both experts' scores. The rule is kept with the weights it
-    was judged with (raw and averaged ones each have their own), and ``predict_step`` follows it.
+    and ``deployed_reward``, that of the rule that is put to use (see ``deployed_rule``); with ``deploy: either`` the
+    greater of both experts' scores. The rule is kept with the weights it was judged with (raw and averaged ones each
+    have their own), and ``predict_step`` follows it.
     """
 
     Settings = RLFusionSettings
@@ -314,13 +313,17 @@ class RLFusionTrainer(BaseTrainer):
 def deployed_rule(earned: Tensor, margin: float) -> int:
     """Which rule is put to use, by what each earned on validation windows: float64[n, 3] of anomaly, GAT and policy.
 
-    The policy (``POLICY``) where it earned more than the better expert by ``margin`` standard errors of the paired
-    difference, and more at all; otherwise that expert, the GAT where both are equal. Windows in sequence resemble each
-    other, so that the standard error is somewhat too small.
+    One earned more than another where the mean of the paired differences is above 0 by ``margin`` standard errors.
+    The expert is the GAT, unless the anomaly detector earned more; the policy (``POLICY``) replaces the expert where it
+    earned more, and on the mean no less than either. Windows in sequence resemble each other, so that the standard
+    error is somewhat too small.
     """
+
+    def more(one: int, other: int) -> bool:
+        difference = earned[:, one] - earned[:, other]
+        error = float(difference.std(correction=0)) / max(1, len(difference)) ** 0.5
+        return float(difference.mean()) > max(0.0, margin * error)
+
+    expert = ANOMALY if more(ANOMALY, GAT) else GAT
     means = earned.mean(dim=0)
-    best = GAT if means[GAT] >= means[ANOMALY] else ANOMALY
-    difference = earned[:, POLICY] - earned[:, best]
-    error = float(difference.std(correction=0)) / max(1, len(difference)) ** 0.5
-    gain = float(difference.mean())
-    return POLICY if gain > 0 and gain > margin * error else best
+    return POLICY if more(POLICY, expert) and means[POLICY] >= means.max() else expert

@@ -125,10 +125,15 @@ def resume_or_start(trainer: BaseTrainer, folder: RunFolder) -> None:
         for change in changed_settings(json.loads(state["config"]), trainer.conf):
             say(f"changed since the checkpoint: {change}")
         say(f"resuming from {path.name}: {trainer.start_epoch} epoch(s){part} done")
-    elif trainer.load_weights:
+        return
+    if trainer.load_weights:
         say(f"nothing to resume from in {folder.path}: a fresh start")
     elif refusal := trainer.processes.main_does(folder.refusal):
         raise UserError(refusal)
+    # A trainer that failed before its first checkpoint keeps its weights, and counts from the beginning again.
+    trainer.history.rows.clear()
+    trainer.patience.forget()
+    trainer.step_state.restart()
 
 
 def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -20,8 +20,11 @@ class Patience:
 
     def __init__(self, metric: str, direction: Literal["min", "max"], patience: int, min_delta: float = 0.0) -> None:
         self.metric, self.direction, self.patience, self.min_delta = metric, direction, patience, min_delta
-        self.best_epoch = -1
-        self.best_value = math.nan
+        self.forget()
+
+    def forget(self) -> None:
+        """No epoch was best so far."""
+        self.best_epoch, self.best_value = -1, math.nan
 
     def update(self, epoch: int, row: Row) -> bool:
         """Whether ``row`` is the best so far. Raises ConfigError when it has no such metric, listing those it has."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import platform
 import re
@@ -125,13 +126,15 @@ class RunFolder:
     def newest_valid(self, wanted: Path | None = None) -> tuple[Path, dict[str, Any], list[str]] | None:
         """The furthest checkpoint that verifies: (path, state, refusals of those that did not); None where none is.
 
-        ``wanted`` goes before all others. Raises CheckpointError when it is not there, and when there are checkpoints
-        and every one is refused: that run must not start afresh.
+        ``wanted`` goes before all others, then the latest; only where neither verifies are the rest compared. Raises
+        CheckpointError when ``wanted`` is not there, and when there are checkpoints and every one is refused: that run
+        must not start afresh.
         """
         refusals: list[str] = []
         if wanted is not None and not wanted.exists():
             raise CheckpointError(f"no checkpoint at {wanted}")
-        known = (self.path / LATEST, self.path / BACKUP, *reversed(self._epoch_files()), self.path / self.best_name)
+        latest, furthest = self.path / LATEST, None
+        known = (latest, self.path / BACKUP, *reversed(self._epoch_files()), self.path / self.best_name)
         for path in known if wanted is None else dict.fromkeys((wanted, *known)):
             if path.exists():
                 try:
@@ -142,8 +145,14 @@ class RunFolder:
                 if state.get("altered_by"):
                     refusals.append(f"{path} holds weights that {state['altered_by']} altered after training")
                     continue
-                self._latest_digest = file_digest(path) if path.name == LATEST else None
-                return path, state, refusals
+                if path in (wanted, latest):
+                    self._latest_digest = file_digest(path) if path == latest else None
+                    return path, state, refusals
+                if furthest is None or _reached(state) > _reached(furthest[1]):
+                    furthest = path, state
+        self._latest_digest = None
+        if furthest is not None:
+            return *furthest, refusals
         if refusals:
             raise CheckpointError(
                 "no checkpoint of this run can be resumed from:\n  " + "\n  ".join(refusals)
@@ -163,6 +172,11 @@ def _let_go() -> None:
 
 _held: set[TextIO] = set()
 os.register_at_fork(after_in_child=_let_go)
+
+
+def _reached(state: Mapping[str, Any]) -> tuple[int, float]:
+    """How far a checkpoint goes: its epoch, and the batches of it that were done where it was taken in the middle."""
+    return state["epoch"], math.inf if state["position"] is None else state["position"]["batches"]
 
 
 def _epoch(path: Path) -> int:

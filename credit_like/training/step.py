@@ -46,6 +46,11 @@ class StepState:
         """Back to the first batch; the counters over the run stay."""
         self.batch_idx = 0
 
+    def restart(self) -> None:
+        """Back to the beginning of a run."""
+        self.batch_idx = self.optimizer_step = self.epoch = 0
+        self.samples_seen = 0
+
     def state_dict(self) -> dict[str, float]:
         return asdict(self)
 

@@ -30,14 +30,16 @@ def launch(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_two_processes_train_the_detector_of_one_and_speak_once(job: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+def test_two_processes_train_the_detector_of_one_and_speak_once(mode: str, job: list[str], tmp_path: Path) -> None:
     words = [*job, *EXACT]
     assert main(["train", *words, f"save_loc={tmp_path / 'one'}", "--no-evaluate"]) == 0
-    ended = launch(*words, f"save_loc={tmp_path / 'two'}", "trainer.mode=ddp", "--no-evaluate")
+    ended = launch(*words, f"save_loc={tmp_path / 'two'}", f"trainer.mode={mode}")
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr.count("epoch 1/2 ") == ended.stdout.count(" windows, split by ") == 1
     for row, other in zip(log(tmp_path / "two"), log(tmp_path / "one"), strict=True):
         assert row.keys() == other.keys()
         assert all(math.isclose(float(row[name]), float(other[name]), rel_tol=1e-3) for name in row), (row, other)
-    again = launch(*words, f"save_loc={tmp_path / 'two'}", "trainer.mode=ddp")
+    assert (tmp_path / "two" / "report.html").exists()
+    again = launch(*words, f"save_loc={tmp_path / 'two'}", f"trainer.mode={mode}")
     assert again.stderr.count("holds a run already") == 1, again.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ from applications._data import load_data
 from applications._job import load_job
 from benchmarks._detection_cells import KNOWN, NEW_ATTACK, NEW_VEHICLE, Division, Plan, families, read_division
 from benchmarks._detection_page import LEVEL, ahead, best_of, tables_of, with_tables
-from benchmarks.detection import PAGE, RESULTS, divisions, main, spread
+from benchmarks.detection import PAGE, RESULTS, divisions, main, merged, spread
 
 AGAIN = "run `python -m benchmarks.detection` where the real captures are, and commit what it writes"
-QUICK = ["trainer.epochs=1", "model.width=8", "model.heads=2", "model.fc=[8]", "loader.batch_size=64"]
+QUICK = ["trainer.epochs=1", "model.width=8", "loader.batch_size=64"]
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,24 @@ def test_mean_and_spread_over_seeds() -> None:
     assert spread([0.5]) == {"mean": 0.5, "std": 0.0}
     assert spread([0.5, None]) is None
     assert spread([]) is None
+
+
+def test_a_part_that_is_run_anew_leaves_the_rest_and_whatever_has_more_seeds() -> None:
+    def report(overrides: Sequence[str] = (), **divisions: dict[str, int]) -> dict[str, Any]:
+        made = [
+            {"setting": KNOWN, "sets": [name], "held_out": "", "models": {m: {"seeds": n} for m, n in models.items()},
+             "refused": {} if "gat" in models else {"gat": "why"}}
+            for name, models in divisions.items()
+        ]  # fmt: skip
+        return {"overrides": list(overrides), "models": ["gat", "dgi_ocgin"], "divisions": made}
+
+    before = report(a={"gat": 5, "dgi_ocgin": 1}, b={"gat": 1})
+    now = report(b={"dgi_ocgin": 1}, a={"gat": 2, "dgi_ocgin": 3})
+    first, second = merged(before, now)["divisions"]
+    assert first["models"] == {"gat": {"seeds": 5}, "dgi_ocgin": {"seeds": 3}}
+    assert second["models"] == {"gat": {"seeds": 1}, "dgi_ocgin": {"seeds": 1}}
+    assert second["refused"] == {}
+    assert merged(before, report(["model.width=8"], a={"gat": 1}))["divisions"][0]["models"] == {"gat": {"seeds": 1}}
 
 
 def test_what_a_division_judges() -> None:
@@ -103,18 +122,20 @@ def test_a_part_of_it_runs_and_goes_on(real_data: Path, tmp_path: Path, capsys: 
         pytest.skip(f"no crysys_s11 in {real_data}")
     page = tmp_path / "page.md"
     page.write_text("<!-- table: known_auroc -->\n<!-- end -->\n")
-    given = ["--sets", "crysys_s11", "--divisions", "known", "--models", "gat", "--jobs", "1"]
+    given = ["--sets", "crysys_s11", "--divisions", "known", "--models", "gat", "dgi_ocgin", "--jobs", "1"]
     given += ["--work", str(tmp_path / "work")]
     given += ["--page", str(page), "--results", str(tmp_path / "found.json")]
     given += [word for change in QUICK for word in ("--override", change)]
     main([*given, "--seeds", "1"])
-    assert "known: crysys_s11: gat, seed 0: AUROC" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert all(f"known: crysys_s11: {model}, seed 0: AUROC" in told for model in ("gat", "dgi_ocgin"))
     main([*given, "--seeds", "2"])
     told = capsys.readouterr().out
     assert "gat, seed 0: kept" in told
     assert "gat, seed 1: AUROC" in told
     (found,) = json.loads((tmp_path / "found.json").read_text())["divisions"]
-    assert found["models"]["gat"]["seeds"] == 2
+    assert [found["models"][model]["seeds"] for model in ("gat", "dgi_ocgin")] == [2, 2]
+    assert found["models"]["dgi_ocgin"]["raw_weights_auroc"] is not None
     assert {"id look-up", "timing only", "gradient-boosted trees", "isolation forest"} == set(found["controls"])
     assert "| CrySyS car |" in page.read_text()
     (config,) = (tmp_path / "work" / "runs").glob("*/known_crysys_s11/gat-0/config.yml")

@@ -86,6 +86,10 @@ def test_without_proof_the_better_expert_is_deployed() -> None:
     lucky[int((expert < 0).nonzero()[0])] = 1.0  # one window of four hundred: exactly one standard error
     assert rule(worse, expert, lucky, margin=1.1) == GAT
     assert rule(worse, expert, lucky, margin=0.0) == POLICY
+    assert rule(lucky, expert, worse, margin=1.1) == GAT  # nor does luck make the anomaly detector the better expert
+    assert rule(lucky, expert, worse, margin=0.0) == ANOMALY
+    assert rule(lucky, expert, (expert + lucky) / 2, margin=0.0) == ANOMALY
+    assert rule(lucky, expert - 0.01, expert, margin=2.5) == GAT  # surely above the GAT, but below the other
 
 
 def test_an_untrained_policy_is_not_deployed_and_predictions_follow_the_expert(tmp_path: Path) -> None:

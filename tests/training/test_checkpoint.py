@@ -68,6 +68,18 @@ def test_damage_is_refused_by_name_and_the_newest_valid_one_is_used(how: str, re
         assert str(path) in found[2][0]
 
 
+def test_of_the_other_checkpoints_the_furthest_is_used_whatever_its_name(tmp_path: Path) -> None:
+    """The latest one is damaged; each of the others is the furthest in turn."""
+    (tmp_path / "checkpoint.pt").write_bytes(b"rubbish")
+    names = ["backup_checkpoint.pt", "best_checkpoint.pt", "checkpoint_epoch_7.pt"]
+    for furthest in names:
+        for name in names:
+            write_checkpoint(tmp_path / name, checkpoint_state(4 if name == furthest else names.index(name)))
+        found = RunFolder(tmp_path).newest_valid()
+        assert found is not None
+        assert (found[0].name, found[1]["epoch"]) == (furthest, 4)
+
+
 def test_damage_to_the_digest_file_never_loads_anything_else(tmp_path: Path) -> None:
     path, draw = tmp_path / "checkpoint.pt", random.Random(1)
     write_checkpoint(path, checkpoint_state(1))

@@ -7,15 +7,19 @@ import os
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from credit_like.config import UserError
 from credit_like.training import CheckpointError, read_checkpoint, write_checkpoint
 from credit_like.training.run_folder import LATEST, RunFolder
-from tests.training.toys import Setup, checkpoint_state, frozen, outcome
+from tests.training.accidents import Accident, accident
+from tests.training.toys import Setup, batches_of, checkpoint_state, epochs_of, fit_scripted, frozen, outcome
 
 # Dying in a save ------------------------------------------------------------------------------------------------------
 
@@ -212,3 +216,22 @@ def test_a_log_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "training_log.csv").mkdir()
     with pytest.raises(UserError, match=r"training_log\.csv cannot be written"):
         Setup(epochs=1).fit(tmp_path)
+
+
+def test_a_trainer_that_failed_before_its_first_checkpoint_counts_from_the_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a notebook: the epoch was trained and noted, its checkpoint was not written, and `fit` is called again."""
+    fit_scripted(tmp_path / "other", epochs=2)
+    trainer = fit_scripted(tmp_path / "never", epochs=0, load_weights=True)
+    sgd = torch.optim.SGD(trainer.model.parameters(), 0.01)
+    fit = partial(trainer.fit, {}, batches_of(), batches_of(8), sgd, nn.MSELoss(), nn.MSELoss())
+    trainer.epochs = 2
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "save", lambda *_, **__: accident())
+        with pytest.raises(Accident):
+            fit()
+    fit()
+    state = read_checkpoint(tmp_path / "never" / LATEST)
+    assert [row["epoch"] for row in state["rows"]] == epochs_of(trainer) == [0, 1]
+    assert state["step_state"] == read_checkpoint(tmp_path / "other" / LATEST)["step_state"]

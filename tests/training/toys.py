@@ -161,6 +161,7 @@ def checkpoint_state(number: int, size: int = 200) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(number)
     return {
         "epoch": number,
+        "position": None,
         "model": OrderedDict(weight=torch.randn(size, generator=generator), bias=torch.randn(3, generator=generator)),
         "rows": [{"epoch": number, "loss": 0.5}],
     }

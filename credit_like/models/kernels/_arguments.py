@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -58,4 +59,5 @@ def fold(parts, total):
 
 
 def _views(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(a.detach().contiguous().numpy() if isinstance(a, Tensor) else a for a in arguments)
+    # Not `.numpy()`, behind which a storage can never be resized again: weights that were gathered for a pass are.
+    return tuple(np.from_dlpack(a.detach().contiguous()) if isinstance(a, Tensor) else a for a in arguments)
