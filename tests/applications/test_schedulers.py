@@ -12,7 +12,17 @@ from pathlib import Path
 import pytest
 
 PAGE = Path(__file__).parents[2] / "docs" / "schedulers.md"
-SCRIPTS = dict(zip(("slurm", "pbs"), re.findall(r"```sh\n(#!.*?)```", PAGE.read_text(), re.DOTALL), strict=True))
+FOUND = re.findall(r"```sh\n(#!.*?)```", PAGE.read_text(), re.DOTALL)
+SCRIPTS = dict(zip(("slurm", "pbs", "several"), FOUND, strict=True))
+
+#: Two tasks on this machine; ends with the highest of their exit codes.
+SRUN = """
+for task in 0 1; do SLURM_PROCID=$task SLURM_LOCALID=$task "$@" & echo $! >> tasks; done
+code=0
+for task in $(cat tasks); do wait $task; ended=$?; [ $ended -gt $code ] && code=$ended; done
+rm tasks
+exit $code
+"""
 
 
 @pytest.fixture
@@ -22,7 +32,8 @@ def home(tmp_path: Path, job: list[str]) -> Path:
     programs.mkdir()
     small = " ".join(f"'{part}'" for part in job[1:])
     tools = {
-        "scontrol": 'echo "$@" >> requeued',
+        "scontrol": '[ "$1" = show ] && echo 127.0.0.1 || echo "$@" >> requeued',
+        "srun": SRUN,
         "qsub": 'echo "$@" >> requeued',
         "credit-like": f'exec {sys.executable} -m applications "$@" {small} trainer.epochs=6 $MORE',
     }
@@ -39,6 +50,7 @@ def submit(home: Path, script: str, more: str, warn: bool = False) -> tuple[int,
         "PATH": f"{home / 'bin'}:{os.environ['PATH']}",
         "PYTHONPATH": str(PAGE.parents[1]),
         "SLURM_JOB_ID": "17",
+        "SLURM_NTASKS": "2",
         "PBS_O_WORKDIR": str(home),
         "MORE": more,
         "OMP_NUM_THREADS": "1",
@@ -51,7 +63,10 @@ def submit(home: Path, script: str, more: str, warn: bool = False) -> tuple[int,
         begun = log.read_text() if log.exists() else ""
         while warn and process.poll() is None and (not log.exists() or log.read_text() == begun):
             signal.sigtimedwait([], 0.05)
-        if warn:
+        if warn and (home / "tasks").exists():
+            for task in (home / "tasks").read_text().split():
+                os.kill(int(task), signal.SIGUSR1)
+        elif warn:
             process.send_signal(signal.SIGUSR1)
         code = process.wait(timeout=300)
         said.seek(0)
@@ -73,6 +88,17 @@ def test_slurm_warns_by_a_signal_and_requeues(home: Path) -> None:
     assert code == 0, said
     assert ended(home) == 6
     assert (home / "requeued").read_text() == "requeue 17\n"
+    assert (home / "runs" / "gat" / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_slurm_warns_each_of_several_processes(home: Path) -> None:
+    code, said = submit(home, SCRIPTS["several"], "", warn=True)
+    assert code == 75, said
+    assert (home / "requeued").read_text() == "requeue 17\n"
+    code, said = submit(home, SCRIPTS["several"], "")
+    assert code == 0, said
+    assert ended(home) == 6
     assert (home / "runs" / "gat" / "report.html").exists()
 
 
