@@ -27,10 +27,13 @@ def test_hours_are_frames_by_speed() -> None:
     c = _scale_page.constants(RESULTS)
     found = _scale_page.training_of(200_000_000, 1, c)
     assert found["resident"]
+    assert found["fits"]
     assert found["hours"] == pytest.approx(12 * 0.5 * 2_000_000 / 40_000 / 3600)
     assert found["memory"] == pytest.approx(200e6 * c["memory"] + 2e6 * (46 + 40) + c["process"])
     many = _scale_page.training_of(10_000_000_000, 64, c)
     assert not many["resident"]
+    assert not many["fits"]
+    assert many["reading"] > many["work"] + many["told"]
     assert many["reading"] == pytest.approx(8 * 1024 * 100 * c["store"] / 2e9)
     assert many["hours"] == pytest.approx(
         12 * 0.5 * 1e8 / (64 * 1024) * max(many["work"] + many["told"], many["reading"]) / 3600
