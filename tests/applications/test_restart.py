@@ -56,8 +56,9 @@ def weights(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_a_run_whose_process_was_killed_goes_on_by_itself(mortal: list[str], tmp_path: Path) -> None:
-    words = (*mortal, "trainer.checkpoint_every_steps=3", "trainer.epochs=3")
+@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+def test_a_run_whose_process_was_killed_goes_on_by_itself(mode: str, mortal: list[str], tmp_path: Path) -> None:
+    words = (*mortal, f"trainer.mode={mode}", "trainer.checkpoint_every_steps=3", "trainer.epochs=3")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     ended = launch(tmp_path, *words, f"save_loc={whole}")
     assert ended.returncode == 0, ended.stderr
