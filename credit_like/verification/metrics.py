@@ -19,7 +19,7 @@ from credit_like.verification.judged import BENIGN, FIGURES, Judged
 from credit_like.verification.resampling import Resampling, auroc_rounds, interval
 
 #: The version of ``metrics.json``, and settings, whose meaning is known here; others are not verified.
-_VERSION = 3
+_VERSION = 4
 _SETTINGS = ("target_fpr", "false_alarms_per_hour", "alarm", "bootstrap_rounds", "bootstrap_block", "seed")
 #: Columns of scores of other detectors: controls by name, and the raw weights where averaged ones were judged.
 _CONTROL, _RAW = "control/", "raw_score"
