@@ -17,7 +17,7 @@ from applications.evaluate import NO_NAMES, require_same_store
 from credit_like.can import DbcNames
 from credit_like.config import UserError, closest
 from credit_like.evaluation import explain
-from credit_like.evaluation.report.alarms import faithfulness
+from credit_like.evaluation.report.alarms import carried_by_none, faithfulness
 from credit_like.graphs import GraphStore
 
 
@@ -114,7 +114,8 @@ def shown(entry: Mapping[str, Any], threshold: float | None) -> str:
     lines += [_line(f"{x['id']} {x['name']}", x["frames"], x) for x in entry["ids"]]
     lines += ["", f"{'without the transition':<44}{'times':>8}{'score':>12}{'effect (' + unit + ')':>20}{attention}"]
     lines += [_line(f"{x['source']} > {x['target']}", x["count"], x) for x in entry["transitions"]]
-    lines += ["", faithfulness([entry["fidelity"]] if entry["fidelity"] else []), ""]
+    alone = carried_by_none(entry)
+    lines += ["", *([alone] if alone else []), faithfulness([entry["fidelity"]] if entry["fidelity"] else []), ""]
     for x in entry["frames"]:
         signals = ", ".join(f"{name} = {value}" for name, value in x["signals"].items())
         lines.append(f"{x['t']:>18.6f}  {x['id']:<10} {x['data']:<24} {x['name']} {signals}".rstrip())
