@@ -15,7 +15,7 @@ from torch_geometric.data import Batch, Data
 from applications._fusion import open_experts, policy_scores, require_same_experts, restored_policy
 from applications._retrained import CHANGES
 from applications._run import BEST, Run
-from applications._scoring import NODES_STEP, make_trainer
+from applications._scoring import NODES_STEP, best_checkpoint, make_trainer
 from credit_like.config import UserError
 from credit_like.evaluation import NO_EDGES, REWIRED
 from credit_like.evaluation.fusion import ANOMALY_ALONE, GAT_ALONE
@@ -41,7 +41,7 @@ class BestDetector:
     """
 
     def __init__(self, run: Run) -> None:
-        path = run.folder / BEST
+        path = best_checkpoint(run)
         state = read_checkpoint(path)
         keys = state["model"].get("vocabulary.keys")
         if keys is None:
