@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from applications._job import Job, load_job
 from applications._registry import JobTrainer
 from credit_like.config import ConfigError, UserError, dump_config, flat
 from credit_like.config.files import replacing
-from credit_like.evaluation import SCHEMA_VERSION
+from credit_like.evaluation import SCHEMA_VERSION, Metrics
 
 CONFIG, CERTIFICATE, FACTS = "config.yml", "certificate.json", "run.json"
 SCORES, METRICS, LOG, REPORT = "scores.parquet", "metrics.json", "training_log.csv", "report.html"
@@ -150,6 +151,8 @@ def open_run(folder: Path, trainer: str | None = None, overrides: Sequence[str] 
     ``overrides`` may say where the logs are now, and how to judge; what the detector was made with is settled.
     """
     for override in overrides:
+        if "=" not in override:
+            raise ConfigError(f"{override!r}: name one RUN; what follows it is key=value")
         if not override.startswith(FREE_AFTER_TRAINING):
             raise ConfigError(
                 f"{override!r} cannot be changed after training; what can: {', '.join(FREE_AFTER_TRAINING)}..."
@@ -199,11 +202,19 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
-    """The metrics of a run. Raises UserError when they are missing, or of another version of this program."""
+    """The metrics of a run. Raises UserError when they are missing, not whole, or of another schema."""
     metrics = read_json(folder / METRICS)
     if metrics.get("schema_version") != SCHEMA_VERSION:
         raise UserError(
             f"{folder / METRICS}: metrics of schema {SCHEMA_VERSION} are needed; found "
             f"{metrics.get('schema_version', 'none')}. Write them anew with `credit-like evaluate {folder}`"
         )
+    try:
+        Metrics.model_validate(metrics)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(
+            f"{folder / METRICS} is not as it was written: {'.'.join(map(str, first['loc']))}: {first['msg']}. "
+            f"Write it anew with `credit-like evaluate {folder}`"
+        ) from error
     return metrics

@@ -32,17 +32,23 @@ from credit_like.training.inference import run_predict
 NODES_STEP, ATTENTION_STEP = "predict_nodes_step", "attention_step"
 
 
-def restored_trainer(run: Run) -> BaseTrainer:
-    """The run's trainer around an empty detector of the right size; ``window_scores`` fills it from the checkpoint.
-
-    Nothing but the run folder is needed: the checkpoint, verified before it is parsed, holds vocabulary and scaler too.
-    """
+def best_checkpoint(run: Run) -> Path:
+    """Where the run's best weights are. Raises UserError when there are none."""
     path = run.folder / BEST
     if not path.is_file():
         raise UserError(
             f"{run.folder} has no {BEST}: no epoch has ended yet with a finite value of its training metric. "
             f"Go on with `credit-like train {run.folder / CONFIG} --resume`"
         )
+    return path
+
+
+def restored_trainer(run: Run) -> BaseTrainer:
+    """The run's trainer around an empty detector of the right size; ``window_scores`` fills it from the checkpoint.
+
+    Nothing but the run folder is needed: the checkpoint, verified before it is parsed, holds vocabulary and scaler too.
+    """
+    path = best_checkpoint(run)
     keys = read_checkpoint(path)["model"].get("vocabulary.keys")
     if keys is None:
         raise UserError(f"{path} holds no vocabulary: it is not the checkpoint of a detector")

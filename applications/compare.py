@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from applications._cli import parser, run
-from applications._run import CERTIFICATE, CONFIG, FACTS, METRICS, REPORT, SCORES, read_json
+from applications._run import CERTIFICATE, CONFIG, FACTS, REPORT, SCORES, read_json, read_metrics
 from applications._summary import comparison_summary
 from credit_like.config import UserError, flat, read_config
 from credit_like.evaluation import JudgedRun, compare, read_scores, write_comparison
@@ -90,7 +90,7 @@ def judged_run(folder: Path, name: str) -> JudgedRun:
     return JudgedRun(
         name=name,
         trainer=str(configuration(folder).get("trainer.type", "not known")),
-        metrics=read_json(folder / METRICS),
+        metrics=read_metrics(folder),
         scores=read_scores(folder / SCORES),
         certificate=certificate,
         problems=check_certificate(certificate),

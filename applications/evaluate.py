@@ -66,7 +66,9 @@ def main(argv: list[str]) -> None:
     )
     made.add_argument("run", metavar="RUN", type=Path, help="a folder that `credit-like train` made")
     made.add_argument("--trainer", metavar="module:Class", help="as given to train")
-    made.add_argument("overrides", nargs="*", metavar="key=value", help="data.path, or anything of evaluation")
+    made.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help="data.path, or anything of evaluation"
+    )
     made.add_argument("--dbc", metavar="FILE", type=Path, help="names ids and signals in the explanations of alarms")
     add_controls(made)
     options = made.parse_intermixed_args(argv)

@@ -11,13 +11,14 @@ import numpy as np
 
 from applications._cli import parser, run
 from applications._data import load_data, require_valid
+from applications._fusion import is_fusion, open_experts
 from applications._run import METRICS, open_run, read_metrics, to_json, write_text
 from applications._scoring import edge_attention, graph_scores, restored_trainer, window_scores
 from applications.evaluate import NO_NAMES, require_same_store
 from credit_like.can import DbcNames
 from credit_like.config import UserError, closest
 from credit_like.evaluation import explain
-from credit_like.evaluation.report.alarms import faithfulness
+from credit_like.evaluation.report.alarms import carried_by_none, faithfulness
 from credit_like.graphs import GraphStore
 
 
@@ -34,7 +35,7 @@ def main(argv: list[str]) -> None:
     made.add_argument("--dbc", metavar="FILE", type=Path, help="names ids and signals")
     made.add_argument("-o", "--output", metavar="FILE", type=Path, help="writes the explanation as JSON too")
     made.add_argument("--trainer", metavar="module:Class", help="as given to train")
-    made.add_argument("overrides", nargs="*", metavar="key=value", help="data.path, where the logs lie now")
+    made.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="data.path, where the logs lie now")
     options = made.parse_intermixed_args(argv)
     names = DbcNames.read(options.dbc) if options.dbc else NO_NAMES
     found = explain_window(
@@ -66,10 +67,13 @@ def explain_window(
     ``credit_like.evaluation.Explanations``; where several windows hold that time, of the one with the highest score.
     ``attention`` adds what each id and transition gets of the model's.
 
-    Raises UserError when the run or its logs are not as they were, there is no such capture or window, or attention is
-    asked of a model that has none.
+    Raises UserError when the run or its logs are not as they were, it is a fusion of two, there is no such capture or
+    window, or attention is asked of a model that has none.
     """
     job = open_run(folder, trainer, overrides)
+    if is_fusion(job.trainer):
+        experts = " and ".join(str(expert.folder) for expert in open_experts(job.job).values())
+        raise UserError(f"{folder} mixes the scores of two runs, and sees no ids; explain those: {experts}")
     require_valid(job.certificate)
     data = load_data(job.job.data)
     require_same_store(job, data)
@@ -114,7 +118,8 @@ def shown(entry: Mapping[str, Any], threshold: float | None) -> str:
     lines += [_line(f"{x['id']} {x['name']}", x["frames"], x) for x in entry["ids"]]
     lines += ["", f"{'without the transition':<44}{'times':>8}{'score':>12}{'effect (' + unit + ')':>20}{attention}"]
     lines += [_line(f"{x['source']} > {x['target']}", x["count"], x) for x in entry["transitions"]]
-    lines += ["", faithfulness([entry["fidelity"]] if entry["fidelity"] else []), ""]
+    alone = carried_by_none(entry)
+    lines += ["", *([alone] if alone else []), faithfulness([entry["fidelity"]] if entry["fidelity"] else []), ""]
     for x in entry["frames"]:
         signals = ", ".join(f"{name} = {value}" for name, value in x["signals"].items())
         lines.append(f"{x['t']:>18.6f}  {x['id']:<10} {x['data']:<24} {x['name']} {signals}".rstrip())

@@ -33,7 +33,7 @@ def report_run(folder: Path, trainer: str | None = None) -> Path:
         certificate=run.certificate,
         problems=check_certificate(run.certificate),
         config_text=(run.folder / CONFIG).read_text(encoding="utf-8"),
-        training_log=log if log.is_file() else None,
+        training_log=log if log.is_file() and log.stat().st_size else None,
         environment=facts["environment"],
         throughput=facts["throughput"],
         explanations=read_json(explained) if explained.is_file() else None,

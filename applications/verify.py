@@ -33,6 +33,7 @@ def main(argv: list[str]) -> int:
     made.add_argument(
         "overrides",
         nargs="*",
+        default=[],
         metavar="key=value",
         help="experts.gat, experts.anomaly: where a fusion's experts are now",
     )

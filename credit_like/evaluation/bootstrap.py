@@ -72,23 +72,30 @@ def samples_of_counts(weights: Floats, tp: Floats, fp: Floats, fn: Floats, tn: F
 
 
 def auroc_samples(weights: Floats, attack: Bools, score: Floats, block: Ints) -> Floats:
-    """AUROC of every round, float64[rounds], exact with ties; NaN where a round drew one class only.
+    """AUROC of every round, float64[rounds], exact with ties; NaN where a round drew one class only."""
+    return auroc_samples_of_counts(weights, attack.astype(np.float64), (~attack).astype(np.float64), score, block)
 
-    AUROC is a mean over pairs of an attack and a benign window, so the wins are counted once for each pair of blocks;
-    a round then weighs that matrix instead of sorting its windows again.
+
+def auroc_samples_of_counts(weights: Floats, attack: Floats, benign: Floats, score: Floats, block: Ints) -> Floats:
+    """The same where each of n scores is that of ``attack`` float64[n] frames and of ``benign`` float64[n] others.
+
+    AUROC is a mean over pairs of an attack and a benign frame, so the wins are counted once for each pair of blocks;
+    a round then weighs that matrix instead of sorting its frames again.
     """
     blocks = weights.shape[1]
-    _, rank = np.unique(score, return_inverse=True)
-    rank = rank.reshape(-1)
-    attack_block, attack_rank = block[attack], rank[attack]
+    hit, quiet = np.flatnonzero(attack), np.flatnonzero(benign)
+    quiet = quiet[np.lexsort((score[quiet], block[quiet]))]
+    begin = np.searchsorted(block[quiet], np.arange(blocks + 1))
     wins = np.zeros((blocks, blocks))
-    for other in np.unique(block[~attack]):
-        benign = np.bincount(rank[~attack & (block == other)], minlength=int(rank.max()) + 1)
-        beaten = np.cumsum(benign) - 0.5 * benign
-        wins[:, other] = np.bincount(attack_block, weights=beaten[attack_rank], minlength=blocks)
-    pairs = (weights @ count_blocks(block, attack, blocks)) * (weights @ count_blocks(block, ~attack, blocks))
+    for other in np.unique(block[quiet]):
+        mine = quiet[begin[other] : begin[other + 1]]
+        total = np.concatenate([[0.0], np.cumsum(benign[mine])])
+        below, not_above = (np.searchsorted(score[mine], score[hit], side) for side in ("left", "right"))
+        beaten = (total[below] + total[not_above]) / 2
+        wins[:, other] = np.bincount(block[hit], weights=attack[hit] * beaten, minlength=blocks)
+    drawn = [weights @ np.bincount(block, weights=count, minlength=blocks) for count in (attack, benign)]
     with np.errstate(invalid="ignore"):
-        return ((weights @ wins) * weights).sum(axis=1) / pairs
+        return ((weights @ wins) * weights).sum(axis=1) / (drawn[0] * drawn[1])
 
 
 def percentile_interval(samples: Floats, coverage: float = COVERAGE) -> tuple[float, float] | None:

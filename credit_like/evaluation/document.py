@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 #: Raised by one whenever a reader of an older ``metrics.json`` could misread a newer one.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 class _Part(BaseModel):
@@ -75,7 +75,7 @@ class FrameFigures(_Part):
     calibration_error: float | None
     undefined: dict[str, str] = Field(description="figure -> why it has no value")
     blocks: int = Field(description="stretches of bus time that hold frames of the rarer class")
-    intervals: dict[str, tuple[float, float]] = Field(description="95 % block-bootstrap intervals of the decisions")
+    intervals: dict[str, tuple[float, float]] = Field(description="figure -> 95 % block-bootstrap interval")
     no_interval: str = Field(description="why there is no interval; empty where there is one")
 
     @classmethod
@@ -215,7 +215,7 @@ class Calibration(_Part):
 class Metrics(_Part):
     """The whole of ``metrics.json``."""
 
-    schema_version: Literal[3]
+    schema_version: Literal[4]
     settings: dict[str, Any] = Field(description="EvaluationSettings as used")
     calibration_captures: list[str] | None = Field(description="as passed to evaluate; null: every capture")
     groups: list[dict[str, float]] = Field(

@@ -20,6 +20,8 @@ from credit_like.graphs.store import GraphStore, rows_of
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_COUNTED = ("node_score", "node_attack", "node_benign")
+
 NO_SCORES = "the detector gives ids no score of their own"
 
 
@@ -85,8 +87,8 @@ def frame_figures(
 
     Frames of windows without an attack frame that overlap an attack interval are left out, as the windows are, and
     frames without label are not counted. Where windows overlap, a frame counts once in each. Without node scores, or
-    without a ``threshold``, every figure is undefined. Intervals are those of decisions: whole windows are drawn again,
-    in the blocks of ``draws``, ``groups`` being captures that share traffic.
+    without a ``threshold``, every figure is undefined. For the intervals whole windows are drawn again, in the blocks
+    of ``draws``, ``groups`` being captures that share traffic.
     """
     if not has_nodes(rows) or threshold is None:
         return FrameFigures.undefined_because(NO_SCORES)
@@ -128,30 +130,25 @@ def _intervals(
     kept = ~((windows.label == 0) & windows.in_interval)
     if not kept.any():
         return 0, {}, "no window"
-    block = draws.blocks(windows[kept])
-    tp, fn = _counts(rows, "node_attack", threshold)
-    fp, tn = _counts(rows, "node_benign", threshold)
+    owner = np.repeat(np.arange(rows.height), rows["node_key"].list.len().to_numpy())
+    score, attack, benign = (rows[name].explode(empty_as_null=False).cast(pl.Float64).to_numpy() for name in _COUNTED)
     if family is not None:
-        mine = windows.family == family
-        tp, fn = tp * mine, fn * mine
-    outcomes = [count[kept] for count in (tp, fp, fn, tn)]
-    attack, benign = outcomes[0] + outcomes[2] > 0, outcomes[1] + outcomes[3] > 0
-    blocks = bootstrap.blocks_of_both(attack, block, benign)
-    reason = bootstrap.too_few_blocks(attack, block, benign, "frames")
+        attack = attack * (windows.family == family)[owner]
+    block_of = np.zeros(rows.height, np.int64)
+    block_of[kept] = draws.blocks(windows[kept])
+    counted = kept[owner]
+    block, score, attack, benign = block_of[owner][counted], score[counted], attack[counted], benign[counted]
+    blocks = bootstrap.blocks_of_both(attack > 0, block, benign > 0)
+    reason = bootstrap.too_few_blocks(attack > 0, block, benign > 0, "frames")
     if reason:
         return blocks, {}, reason
-    sums = [np.bincount(block, weights=count).astype(np.float64) for count in outcomes]
-    samples = bootstrap.samples_of_counts(draws.weights(block), sums[0], sums[1], sums[2], sums[3])
+    weights = draws.weights(block_of[kept])
+    above = score > threshold
+    outcomes = (attack * above, benign * above, attack * ~above, benign * ~above)
+    tp, fp, fn, tn = (np.bincount(block, weights=x, minlength=weights.shape[1]).astype(np.float64) for x in outcomes)
+    samples = bootstrap.samples_of_counts(weights, tp, fp, fn, tn)
+    samples["auroc"] = bootstrap.auroc_samples_of_counts(weights, attack, benign, score, block)
     return blocks, bootstrap.intervals(samples, blocks), ""
-
-
-def _counts(rows: pl.DataFrame, count: str, threshold: float) -> tuple[Floats, Floats]:
-    """float64[n] each: frames of the kind that ``count`` counts whose id is above the threshold, and the others."""
-    owner = np.repeat(np.arange(rows.height), rows[count].list.len().to_numpy())
-    frames = rows[count].explode(empty_as_null=False).to_numpy().astype(np.float64)
-    above = rows["node_score"].explode(empty_as_null=False).cast(pl.Float64).to_numpy() > threshold
-    totals = [np.bincount(owner, weights=frames * kind, minlength=rows.height) for kind in (above, ~above)]
-    return totals[0].astype(np.float64), totals[1].astype(np.float64)
 
 
 def _repeated(count: str) -> pl.Expr:

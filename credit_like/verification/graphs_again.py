@@ -13,14 +13,15 @@ from credit_like.verification.reference import ReferenceGraph
 
 
 class GraphsAgain:
-    """Builds the graphs of windows of ``logs``; ``kept`` ones are built once, as several checks ask for training."""
+    """Builds the graphs of windows of ``logs``, each window's once: several checks ask for the same ones."""
 
     def __init__(self, logs: CertificateChecks) -> None:
         self._logs = logs
         self._kept: dict[int, ReferenceGraph] = {}
+        self._data: dict[int, Data] = {}
 
     def of(self, windows: pl.DataFrame) -> list[ReferenceGraph]:
-        """The graphs of windows (rows of ``CertificateChecks.windows``), in their order."""
+        """The graphs of windows (rows of ``CertificateChecks.windows``), in their order; not held in memory."""
         made: dict[int, ReferenceGraph] = {}
         parts = windows.group_by("capture", maintain_order=True)
         for (_, part), (capture, rows) in zip(parts, self._logs.rows(windows), strict=True):
@@ -34,9 +35,11 @@ class GraphsAgain:
         return [self._kept[index] for index in windows["index"]]
 
     def data(self, windows: pl.DataFrame) -> list[Data]:
-        """The same as a detector takes them."""
-        described = zip(self.of(windows), windows["label"], windows["index"], strict=True)
-        return [as_data(*window) for window in described]
+        """The same as a detector takes them, in float32: half of that."""
+        new = windows.filter(~pl.col("index").is_in(list(self._data)))
+        described = zip(self.of(new), new["label"], new["index"], strict=True)
+        self._data.update((index, as_data(graph, label, index)) for graph, label, index in described)
+        return [self._data[index] for index in windows["index"]]
 
 
 def as_data(graph: ReferenceGraph, label: int, index: int) -> Data:

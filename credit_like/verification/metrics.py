@@ -19,7 +19,7 @@ from credit_like.verification.judged import BENIGN, FIGURES, Judged
 from credit_like.verification.resampling import Resampling, auroc_rounds, interval
 
 #: The version of ``metrics.json``, and settings, whose meaning is known here; others are not verified.
-_VERSION = 3
+_VERSION = 4
 _SETTINGS = ("target_fpr", "false_alarms_per_hour", "alarm", "bootstrap_rounds", "bootstrap_block", "seed")
 #: Columns of scores of other detectors: controls by name, and the raw weights where averaged ones were judged.
 _CONTROL, _RAW = "control/", "raw_score"
@@ -152,7 +152,7 @@ class _Recomputation:
         if _RAW in self.frame.columns:
             parts = {"validation": self._judged(pl.col("split") == "validation"), **tests}
             parts |= {"overall": everything} if tests else {}
-            document["raw_weights"] = {name: self._control(x, _RAW) for name, x in parts.items()}
+            document["raw_weights"] = {name: self._controls(x, [_RAW])[_RAW] for name, x in parts.items()}
         elif "raw_weights" in claimed:
             document["raw_weights"] = None
         return document
@@ -233,9 +233,8 @@ class _Recomputation:
             "families": {name: self._family(x, name, events) for name in families},
             "frames": self._frames(x.frame),
             "controls": {
-                name.removeprefix(_CONTROL): self._control(x, name)
-                for name in x.frame.columns
-                if name.startswith(_CONTROL)
+                name.removeprefix(_CONTROL): figures
+                for name, figures in self._controls(x, [c for c in x.frame.columns if c.startswith(_CONTROL)]).items()
             },
             "oracle": _oracle(x),
         }
@@ -254,24 +253,28 @@ class _Recomputation:
             "frames": frames,
         }
 
-    def _control(self, x: Judged, column: str) -> dict[str, Any]:
-        """Another detector's scores on the same windows, at a threshold set in the same way."""
-        control = Judged(x.frame.with_columns(score=pl.col(column)), self._threshold(column))
-        figures = {name: FIGURES[name](control) for name in ("auroc", "f1", "recall", "fpr")}
-        own, difference, limits = FIGURES["auroc"](x), None, None
-        if own is not None and figures["auroc"] is not None:
-            difference = own - figures["auroc"]
-            drawn = self.resampling.draws(x)
-            if drawn is not None:
-                rounds = [auroc_rounds(x.attack, score, *drawn) for score in (x.score, control.score)]
-                limits = interval(rounds[0] - rounds[1], self.resampling.blocks(x))
-        return {
-            "threshold": control.threshold,
-            **figures,
-            "difference": difference,
-            "difference_interval": limits,
-            "undefined": sorted(name for name, value in figures.items() if value is None),
-        }
+    def _controls(self, x: Judged, columns: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Other detectors' scores on the same windows, each at a threshold set in the same way, by their columns."""
+        drawn = self.resampling.draws(x) if columns else None
+        own = None if drawn is None else auroc_rounds(x.attack, x.score, *drawn)
+        found = {}
+        for column in columns:
+            control = Judged(x.frame.with_columns(score=pl.col(column)), self._threshold(column))
+            figures = {name: FIGURES[name](control) for name in ("auroc", "f1", "recall", "fpr")}
+            auroc, difference, limits = FIGURES["auroc"](x), None, None
+            if auroc is not None and figures["auroc"] is not None:
+                difference = auroc - figures["auroc"]
+                if drawn is not None and own is not None:
+                    rounds = auroc_rounds(x.attack, control.score, *drawn)
+                    limits = interval(own - rounds, self.resampling.blocks(x))
+            found[column] = {
+                "threshold": control.threshold,
+                **figures,
+                "difference": difference,
+                "difference_interval": limits,
+                "undefined": sorted(name for name, value in figures.items() if value is None),
+            }
+        return found
 
     def _events(self, x: Judged) -> list[dict[str, Any]]:
         """Every attack interval that a window of the set overlaps, by capture and start."""

@@ -1,12 +1,14 @@
 """All 47 features once more, plain and slow, one statement a definition: what the compiled builder is held against.
 
-Nothing is shared with it but the names of the flag bits. Every number is a Python float or a float64 array.
+Nothing is shared with it but the names of the flag bits. Every number is a Python float.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,25 +47,25 @@ def reference_graph(frames: FrameTable, start: int, window: int) -> ReferenceGra
         sent = [payloads[i] for i in own]
         columns = [[payload[k] for payload in sent if len(payload) > k] for k in range(8)]
         present = [column for column in columns if column]
-        gaps = np.diff([times[i] for i in own])
+        gaps = [times[j] - times[i] for i, j in pairwise(own)]
         changes = sum(sent[j] != sent[j - 1] for j in range(1, len(sent)))
         x.append(
-            [float(np.mean(column)) if column else 0.0 for column in columns]
-            + [float(np.std(column)) if column else 0.0 for column in columns]
+            [mean(column) for column in columns]
+            + [math.sqrt(central_moment(column, 2)) for column in columns]
             + [float(max(column) - min(column)) if column else 0.0 for column in columns]
             + [
                 float(len(own)),
-                float(np.mean([entropy(payload) for payload in sent])),
-                float(np.mean([standardised_moment(column, 3) for column in present])) if present else 0.0,
-                float(np.mean([standardised_moment(column, 4) for column in present])) if present else 0.0,
+                mean([entropy(payload) for payload in sent]),
+                mean([standardised_moment(column, 3) for column in present]),
+                mean([standardised_moment(column, 4) for column in present]),
                 clustering(node, neighbours),
                 sum(i < window // 2 for i in own) / len(own),
                 changes / (len(own) - 1) if len(own) > 1 else 0.0,
-                float(np.mean(gaps)) if len(gaps) else 0.0,
-                float(np.std(gaps)) if len(gaps) else 0.0,
+                mean(gaps),
+                math.sqrt(central_moment(gaps, 2)),
                 float(len({a for a, b in directed if b == node})),
                 float(len({b for a, b in directed if a == node})),
-                float(np.mean([len(payload) for payload in sent])),
+                mean([len(payload) for payload in sent]),
             ]
         )
 
@@ -74,10 +76,8 @@ def reference_graph(frames: FrameTable, start: int, window: int) -> ReferenceGra
         differences = []
         for k in range(8):
             both = [i for i in seconds if len(payloads[i]) > k and len(payloads[i - 1]) > k]
-            differences.append(
-                float(np.mean([abs(payloads[i][k] - payloads[i - 1][k]) for i in both])) if both else 0.0
-            )
-        gap = float(np.mean([times[i] - times[i - 1] for i in seconds]))
+            differences.append(mean([abs(payloads[i][k] - payloads[i - 1][k]) for i in both]))
+        gap = mean([times[i] - times[i - 1] for i in seconds])
         edge_attr.append([gap, *differences, float((destination, source) in directed), float(len(seconds))])
 
     return ReferenceGraph(
@@ -102,15 +102,23 @@ def entropy(payload: tuple[int, ...]) -> float:
     return -sum(byte / total * math.log(byte / total) for byte in head if byte > 0) if total else 0.0
 
 
+def mean(values: Sequence[float]) -> float:
+    """0 for no value."""
+    return math.fsum(values) / len(values) if values else 0.0
+
+
+def central_moment(values: Sequence[float], order: int) -> float:
+    """Mean of ``(value - mean) ** order``."""
+    centre = mean(values)
+    return mean([(value - centre) ** order for value in values])
+
+
 def standardised_moment(column: list[int], order: int) -> float:
     """Population skewness (3) or excess kurtosis (4), clipped to +-10; 0 for a constant column."""
-    values = np.array(column, np.float64)
-    distance = values - values.mean()
-    variance = np.mean(distance**2)
     if min(column) == max(column):
         return 0.0
-    moment = np.mean(distance**order) / variance ** (order / 2)
-    return float(np.clip(moment - (3.0 if order == 4 else 0.0), -10.0, 10.0))
+    moment = central_moment(column, order) / central_moment(column, 2) ** (order / 2)
+    return min(10.0, max(-10.0, moment - (3.0 if order == 4 else 0.0)))
 
 
 def clustering(node: int, neighbours: dict[int, set[int]]) -> float:

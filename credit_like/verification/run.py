@@ -38,8 +38,8 @@ def verify(
     ``captures`` and ``duplicates`` are what the readers find in the raw logs. ``experts`` are those of a fusion, by
     name; then ``detector`` is a ``FusingDetector``, and vocabulary, scaler and best epoch are checked of each expert.
     ``sample`` windows, drawn with ``seed``, are scored again through the slow reference builder. ``only`` names those
-    of ``CHECKS`` to do; ``metrics`` gives a check for each part of metrics.json. Memory: the frames, and some 8 KB a
-    training window.
+    of ``CHECKS`` to do; ``metrics`` gives a check for each part of metrics.json. Memory: the frames, and some 20 KB a
+    training window and 10 KB another one.
     """
     logs = CertificateChecks(claims.certificate, claims.data, captures, duplicates)
     graphs = GraphsAgain(logs)

@@ -97,21 +97,16 @@ def boosted(features: Callable[[SeenWindow], Floats]) -> Callable[[Windows, Wind
 def isolation_forest(training: Windows, asked: Windows) -> Floats:
     """How early a window is isolated, by its ids' features in units of their own benign traffic, within +-10."""
     benign = _drawn(_benign(training))
-    of_id: dict[int, list[Floats]] = {}
-    for window in benign:
-        for key, row in zip(window.graph.key, window.x, strict=True):
-            of_id.setdefault(int(key), []).append(row)
-    own = {}
-    for key, rows in of_id.items():
-        deviation = np.std(rows, axis=0)
-        own[key] = np.mean(rows, axis=0), np.where(deviation == 0, 1.0, deviation)
+    x = np.concatenate([window.x for window in benign])
+    keys, number = np.unique(np.concatenate([window.graph.key for window in benign]), return_inverse=True)
+    of_id = [x[number.reshape(-1) == place] for place in range(len(keys))]
+    centre, deviation = (np.stack([f(own, axis=0) for own in of_id]) for f in (np.mean, np.std))
+    deviation[deviation == 0] = 1.0
 
     def features(window: SeenWindow) -> Floats:
-        relative = np.zeros_like(window.x)
-        for place, key in enumerate(window.graph.key):
-            if int(key) in own:
-                centre, deviation = own[int(key)]
-                relative[place] = ((window.x[place] - centre) / deviation).clip(-10, 10)
+        place = np.searchsorted(keys, window.graph.key).clip(max=len(keys) - 1)
+        relative = ((window.x - centre[place]) / deviation[place]).clip(-10, 10)
+        relative[keys[place] != window.graph.key] = 0.0  # unknown ids
         return spread_out(relative)
 
     model = IsolationForest(n_estimators=200, random_state=0)

@@ -46,6 +46,13 @@ def job(logs: Path, store: Path) -> list[str]:
     return ["gat", f"data.path={logs}", f"data.store={store}", *SMALL]
 
 
+@pytest.fixture
+def leaky_job(job: list[str], tmp_path: Path) -> list[str]:
+    """The job of the finished run, short, with a store of its own."""
+    kept = [word for word in job if not word.startswith(("data.store=", "trainer.epochs="))]
+    return [*kept, f"data.store={tmp_path / 'stores'}", "trainer.epochs=1"]
+
+
 @pytest.fixture(scope="session")
 def finished(job: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that was trained and judged; only to be read."""

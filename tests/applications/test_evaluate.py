@@ -50,6 +50,33 @@ def test_how_to_judge_may_be_changed_but_not_what_was_trained(run_folder: Path, 
     assert json.loads((run_folder / "metrics.json").read_text())["settings"]["target_fpr"] == 0.2
     assert main(["evaluate", str(run_folder), "model.width=16"]) == 2
     assert "'model.width=16' cannot be changed after training" in capsys.readouterr().err
+    assert main(["evaluate", str(run_folder), "runs/other"]) == 2
+    assert capsys.readouterr().err == "error: 'runs/other': name one RUN; what follows it is key=value\n"
+
+
+def test_metrics_that_are_not_whole_are_refused(run_folder: Path, finished: Path, capsys: Output) -> None:
+    path = run_folder / "metrics.json"
+    metrics = json.loads(path.read_text())
+    del metrics["overall"]["windows"]["auroc"]
+    path.write_text(json.dumps(metrics))
+    for verb in (["report", str(run_folder)], ["compare", str(run_folder), str(finished)]):
+        assert main(verb) == 1
+        assert capsys.readouterr().err == (
+            f"error: {path} is not as it was written: overall.windows.auroc: Field required. "
+            f"Write it anew with `credit-like evaluate {run_folder}`\n"
+        )
+
+
+def test_a_report_does_without_an_empty_training_log(run_folder: Path) -> None:
+    (run_folder / "training_log.csv").write_text("")
+    assert main(["report", str(run_folder)]) == 0
+    assert 'id="training"' in (run_folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "verify"])
+def test_a_run_is_all_that_must_be_named(verb: str, capsys: Output) -> None:
+    assert main([verb]) == 2
+    assert capsys.readouterr().err.endswith("error: the following arguments are required: RUN\n")
 
 
 def test_the_report_needs_neither_logs_nor_checkpoints(run_folder: Path, capsys: Output) -> None:
@@ -183,7 +210,7 @@ def test_metrics_of_another_version_are_not_read_as_if_they_were_of_this_one(run
     path = run_folder / "metrics.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 1}))
     assert main(["report", str(run_folder)]) == 1
-    assert f"{path}: metrics of schema 3 are needed; found 1. Write them anew" in capsys.readouterr().err
+    assert f"{path}: metrics of schema 4 are needed; found 1. Write them anew" in capsys.readouterr().err
 
 
 def test_what_cannot_be_predicted_says_why_and_writes_nothing(

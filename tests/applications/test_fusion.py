@@ -228,6 +228,14 @@ def test_touched_scores_of_a_fusion_are_found(fused: Path, tmp_path: Path) -> No
         assert f"{column} is " in found.problems[0]
 
 
+def test_a_fusion_names_the_runs_that_can_be_explained(
+    fused: Path, experts: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", str(fused), "--capture", "any", "--time", "1"]) == 1
+    said = f"{fused} mixes the scores of two runs, and sees no ids; explain those: "
+    assert capsys.readouterr().err == f"error: {said}{experts['gat']} and {experts['anomaly']}\n"
+
+
 def test_new_logs_are_scored_by_both_experts_and_the_rule_in_use(fused: Path, logs: Path, tmp_path: Path) -> None:
     drive = sorted((logs / "drives").glob("*.csv"))[0]
     assert main(["predict", str(fused), str(drive), "-o", str(tmp_path / "alarms.parquet")]) == 0

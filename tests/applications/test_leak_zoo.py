@@ -24,7 +24,7 @@ import credit_like.graphs.store
 from applications.__main__ import main
 from applications._data import Data
 from applications._job import DataSettings
-from applications._run import METRICS, SCORES, read_json
+from applications._run import CERTIFICATE, METRICS, SCORES, read_json
 from applications.verify import verify_run
 from credit_like.can import Capture, Dataset, FrameTable
 from credit_like.graphs import (
@@ -44,13 +44,6 @@ from credit_like.graphs.groups import Member
 
 Patch = pytest.MonkeyPatch
 Output = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def leaky_job(job: list[str], tmp_path: Path) -> list[str]:
-    """The job of the finished run, short, with a store of its own."""
-    kept = [word for word in job if not word.startswith(("data.store=", "trainer.epochs="))]
-    return [*kept, f"data.store={tmp_path / 'stores'}", "trainer.epochs=1"]
 
 
 def trained(job: Sequence[str], tmp_path: Path, judged: Path | None = None) -> Path:
@@ -77,9 +70,11 @@ def refusal(job: Sequence[str], output: Output) -> str:
     return said
 
 
-def test_the_same_path_without_a_leak_passes(leaky_job: list[str], finished: Path) -> None:
+def test_the_same_path_without_a_leak_passes(leaky_job: list[str], finished: Path, tmp_path: Path) -> None:
     assert main(["prepare", *leaky_job]) == 0
-    assert exposed(finished, "certificate", "row intervals", "scaler", "windows of scores", "scores", "metrics") == {}
+    assert exposed(finished, "scores", "windows of scores", "metrics") == {}
+    run = trained(leaky_job, tmp_path, finished)
+    assert exposed(run, "certificate", "logs", "row intervals", "vocabulary", "scaler", "best epoch") == {}
 
 
 def test_windows_that_overlap_across_splits(leaky_job: list[str], monkeypatch: Patch, capsys: Output) -> None:
@@ -217,24 +212,28 @@ def test_validation_windows_given_as_test(run_folder: Path, monkeypatch: Patch) 
 
 
 def test_captures_put_together(leaky_job: list[str], finished: Path, tmp_path: Path, monkeypatch: Patch) -> None:
-    read_dataset = applications._data.read_dataset
+    read_dataset, ends = applications._data.read_dataset, []
 
     def joined(*arguments: Any, **options: Any) -> Dataset:
-        """All captures as one, on one clock: windows reach from the end of one drive into the next."""
+        """All captures as one, under the name of the first: windows reach from the end of one drive into the next."""
         dataset = read_dataset(*arguments, **options)
-        tables, intervals, end = [], [], 0.0
+        first, tables, intervals, end = dataset.captures[0], [], [], 0.0
         for capture in dataset.captures:
             shift = end - capture.frames.t[0]
-            tables.append(replace(capture.frames, t=capture.frames.t + shift, capture_names=("all",)))
+            tables.append(replace(capture.frames, t=capture.frames.t + shift, capture_names=(first.name,)))
             intervals += [replace(x, start=x.start + shift, stop=x.stop + shift) for x in capture.intervals]
             end = tables[-1].t[-1] + 0.01
-        first = dataset.captures[0]
-        one = replace(first, name="all", frames=FrameTable.concatenate(tables), intervals=tuple(intervals))
+        ends.extend(np.cumsum([len(table) for table in tables])[:-1])
+        one = replace(first, frames=FrameTable.concatenate(tables), intervals=tuple(intervals))
         return replace(dataset, captures=(one,))
 
     monkeypatch.setattr(applications._data, "read_dataset", joined)
-    found = exposed(trained(leaky_job, tmp_path, finished), "logs", "row intervals")
-    assert "'all' is not among the logs" in found["logs"]
+    run = trained(leaky_job, tmp_path, finished)
+    spans = [(x["row_start"], x["row_stop"]) for x in read_json(run / CERTIFICATE)["intervals"]]
+    assert any(start < end < stop for start, stop in spans for end in ends)  # windows of two drives are in use
+    found = exposed(run, "certificate", "logs", "row intervals")
+    assert set(found) == {"logs", "row intervals"}
+    assert "is not in the certificate" in found["logs"]
     assert "do not exist" in found["row intervals"]
 
 

@@ -218,6 +218,11 @@ METRIC_EDITS: dict[str, tuple[Edit, str, str]] = {
         "overall",
         "overall.frames.intervals.recall",
     ),
+    "the interval of how well frames are ranked": (
+        lambda m: m["overall"]["frames"]["intervals"].update(auroc=[0.9, 1.0]),
+        "overall",
+        "overall.frames.intervals.auroc",
+    ),
     "what an interval rests on": (
         lambda m: m["overall"]["windows"].update(blocks=500),
         "overall",

@@ -42,6 +42,24 @@ def test_samples_are_the_figures_of_the_windows_drawn(windows: list[tuple[bool, 
             assert decisions["fpr"][i] == pytest.approx(np.mean(s[~a] > 0.3))
 
 
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from([0.1, 0.2, 0.5, 0.8]), st.integers(0, 4)),
+        min_size=1,
+        max_size=30,
+    ),
+    st.integers(0, 1000),
+)
+def test_counts_stand_for_as_many_frames(ids: list[tuple[int, int, float, int]], seed: int) -> None:
+    hit, quiet, score, block = (np.array(column) for column in zip(*ids, strict=True))
+    weights = bootstrap.resamples(5, 6, seed)
+    found = bootstrap.auroc_samples_of_counts(weights, hit.astype(float), quiet.astype(float), score, block)
+    frames = np.repeat(np.arange(len(ids)), hit + quiet)
+    attack = np.concatenate([np.arange(h + q) < h for h, q in zip(hit, quiet, strict=True)]).astype(np.bool_)
+    expected = bootstrap.auroc_samples(weights, attack, score[frames], block[frames])
+    np.testing.assert_allclose(found, expected)
+
+
 def test_a_round_draws_as_many_blocks_as_there_are() -> None:
     weights = bootstrap.resamples(7, 50, seed=3)
     assert (weights.sum(axis=1) == 7).all()

@@ -323,6 +323,15 @@ def test_a_report_that_cannot_be_written_is_an_error(run: Scores, report_of: Wri
         )
 
 
+def test_what_a_split_repeats_of_training_is_one_table() -> None:
+    splits = {"test": {"runs": 9, "in_train": 0.25, "by_capture": {"a/long/name.log": 0.5, "b.log": 0.0}}}
+    shown = str(certificate({"run_overlap": {"run_length": 16, "chance": 0.125, "splits": splits}}))
+    table = shown[shown.index("<table") : shown.index("</table>")]
+    cells = re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", table.replace("<wbr>", ""))
+    assert [cell for row in ("by chance", "test") for cell in cells if cell == row] == ["by chance"] + ["test"] * 3
+    assert {"all of them", "a/long/name.log", "b.log", "0.125", "0.25", "0.5"} <= set(cells)
+
+
 def test_the_certificate_can_be_read_back_from_the_page(run: Scores, report_of: Write) -> None:
     issued = {"version": 3, "splits": {"train": [["a", 0, 100]] * 60}, "disjoint": True, "note": "<&>"}
     text = report_of(run, certificate=issued).read_text()

@@ -114,7 +114,7 @@ def test_figures_again_frame_by_frame(scores: Scores, metrics: dict[str, Any], f
     assert found["undefined"] == {}
     if family is None:
         assert found["blocks"] >= 5
-        for name in ("precision", "recall", "f1", "fpr"):
+        for name in ("auroc", "precision", "recall", "f1", "fpr"):
             low, high = found["intervals"][name]
             assert low <= found[name] <= high
             assert low < high

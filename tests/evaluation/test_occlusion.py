@@ -10,7 +10,7 @@ import torch
 from torch_geometric.data import Data
 
 from credit_like.evaluation.occlusion import DELETED, DRAWS, Occlusion, occlude
-from credit_like.evaluation.report.alarms import faithfulness
+from credit_like.evaluation.report.alarms import carried_by_none, faithfulness
 
 WEIGHT = {1: 0.0, 2: 3.0, 3: -1.0, 4: 0.5, 5: 0.0, 6: 0.25}
 PAIR = {(2, 4): 2.0, (5, 6): 1.0}
@@ -72,6 +72,12 @@ def test_scores_of_exactly_one_have_finite_effects() -> None:
     assert found.node_effect.tolist() == [0.0] * len(KEYS)
     assert found.fidelity is not None
     assert (found.fidelity.top, found.fidelity.random, found.fidelity.beaten) == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(("effect", "said"), [(0.0, True), (-0.2, True), (0.0004, True), (0.0005, False), (2.0, False)])
+def test_that_no_id_carried_the_score_is_said(effect: float, said: bool) -> None:
+    assert bool(carried_by_none({"ids": [{"effect": effect}, {"effect": -1.0}]})) is said
+    assert not carried_by_none({"ids": []})
 
 
 def test_deleting_the_ids_named_takes_more_than_deleting_random_ones(found: Occlusion) -> None:

@@ -8,6 +8,9 @@ from typing import Any
 from credit_like.evaluation.report.markup import Cell, Html, details, join, section, table, tag
 from credit_like.evaluation.report.words import count, family, number, percent, plural, set_name, signed
 
+#: The least effect that a table shows.
+_FELT = 0.0005
+
 
 def explanations(content: Mapping[str, Any]) -> Html:
     """The explained alarms of ``explanations.json``, and whether the explanations can be believed."""
@@ -47,14 +50,22 @@ def faithfulness(found: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
+def carried_by_none(entry: Mapping[str, Any]) -> str:
+    """That no id of an explanation lowers the score when it is taken out, in a sentence; empty where one does."""
+    if not entry["ids"] or entry["ids"][0]["effect"] >= _FELT:
+        return ""
+    return "The score does not fall whichever id is taken out: none carried it alone, and their order says nothing."
+
+
 def _alarm(entry: Mapping[str, Any], *, unfolded: bool) -> Html:
     title = (
         f"{family(entry['kind'])}: {entry['capture']} ({set_name(entry['split'])}), "
         f"{entry['t_start']:.3f} to {entry['t_end']:.3f} s, score {number(entry['score'])}"
     )
+    alone = carried_by_none(entry)
     if entry["ids"]:
         first = entry["ids"][0]
-        title += f", most by {first['id']} {first['name']}".rstrip()
+        title += ", by no id alone" if alone else f", most by {first['id']} {first['name']}".rstrip()
     ids = [
         [f"{x['id']} {x['name']}".rstrip(), *_numbers(x["frames"], x["score_without"], x["effect"])]
         for x in entry["ids"]
@@ -65,6 +76,7 @@ def _alarm(entry: Mapping[str, Any], *, unfolded: bool) -> Html:
     ]
     columns = ["Score without it", "Effect"]
     content = [
+        tag("p", alone, class_="note") if alone else "",
         table("Ids", ["Id", "Frames", *columns], ids) if ids else tag("p", "The window holds one id only."),
         table("Transitions", ["Transition", "Times", *columns], transitions) if transitions else tag("p", "None."),
         _frames(entry["frames"]),

@@ -62,6 +62,8 @@ def certificate(content: Mapping[str, Any] | None) -> Html:
     for name, value in ordered.items():
         if name == "rows" and isinstance(value, Mapping):  # there the embargo is a number of rows, not of seconds
             value = {"between two splits" if key == "embargo" else key: rows for key, rows in value.items()}
+        if name == "run_overlap":
+            value = _by_capture(value)
         if name not in short:
             shown = _shown(_title(name), value)
             parts.append(tag("div", shown, class_="part") if name in _FIRST else details(_title(name), shown))
@@ -92,6 +94,18 @@ def _readable(value: Mapping[str, Any]) -> dict[str, object]:
         else _json(entry)
         for name, entry in value.items()
     }
+
+
+def _by_capture(overlap: object) -> object:
+    """What the splits repeat of training, a record for each split and capture; anything else as it is."""
+    try:
+        return [{"split": "by chance", "capture": "", "in_train": cast(Any, overlap)["chance"]}] + [
+            {"split": split, "capture": capture, "in_train": share}
+            for split, shared in cast(Any, overlap)["splits"].items()
+            for capture, share in {"all of them": shared["in_train"], **shared["by_capture"]}.items()
+        ]
+    except (KeyError, TypeError, AttributeError):  # a certificate that is not valid is shown too
+        return overlap
 
 
 def _unfolded(records: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
