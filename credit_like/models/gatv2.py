@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.parameter import UninitializedParameter
 from torch_geometric.nn import GATv2Conv
 from torch_geometric.utils import add_self_loops, remove_self_loops
 
@@ -52,22 +53,29 @@ class GATv2(GATv2Conv):
             edge_index, edge_attr = add_self_loops(edge_index, edge_attr, self.fill_value, x.shape[0])
         edges = edge_index if isinstance(edge_index, GroupedEdges) else GroupedEdges.of(edge_index, x.shape[0])
 
-        x_l = self.lin_l(x)
-        x_r = x_l if self.share_weights else self.lin_r(x)
+        residual_too = self.concat and self.res is not None
         features = projection = None
         if edge_attr is not None:
             features, projection = edge_attr[:, None] if edge_attr.dim() == 1 else edge_attr, self.lin_edge.weight.t()
-        residual_too = self.concat and self.res is not None
-        base = functional.linear(x, self.res.weight, self.bias) if residual_too else None
         dropout = self.dropout if self.training else 0.0
         out, alpha = attend(
-            x_l, x_r, features, projection, base, self.att[0], edges, slope=self.negative_slope, dropout=dropout
-        )
+            self._projected(x, residual_too), features, projection, self.att[0], edges,
+            slope=self.negative_slope, dropout=dropout,
+        )  # fmt: skip
         if not residual_too:
             out = out if self.concat else out.view(-1, self.heads, self.out_channels).mean(dim=1)
             out = out if self.res is None else out + self.res(x)
             out = out if self.bias is None else out + self.bias
         return (out, (edges.edge_index, alpha)) if return_attention_weights else out
+
+    def _projected(self, x: Tensor, residual_too: bool) -> Tensor:
+        """The nodes as sources, as destinations and, if asked for, as residuals with the bias: one product of matrices
+        takes two thirds of the time of three, and much less of it in backward."""
+        weights, biases = [self.lin_l.weight, self.lin_r.weight], [self.lin_l.bias, self.lin_r.bias]
+        if residual_too:
+            weights.append(self.res.weight)
+            biases.append(self.bias)
+        return functional.linear(x, torch.cat(weights), None if biases[0] is None else torch.cat(biases))
 
     def _fits(self, x: Any, edge_index: Any, edge_attr: Any) -> bool:
         """Whether the loop can take these; whatever PyG would refuse is left to PyG."""
@@ -79,5 +87,7 @@ class GATv2(GATv2Conv):
         elif not isinstance(edge_index, Tensor) or edge_index.layout != torch.strided:
             return False
         if edge_attr is not None and (self.lin_edge is None or edge_attr.dtype != x.dtype):
+            return False
+        if isinstance(self.lin_l.weight, UninitializedParameter):  # with in_channels=-1, until a first call of PyG's
             return False
         return not (self.explain or torch.is_autocast_enabled("cpu"))

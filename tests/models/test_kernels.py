@@ -98,6 +98,15 @@ def test_any_graph(seed: int, nodes: int, edges: int) -> None:
     require_same(PYG, OURS, nodes, random_edges(seed, nodes, edges), seed)
 
 
+def test_widths_may_be_found_by_the_first_batch() -> None:
+    torch.manual_seed(0)
+    ours = GATv2(-1, 3, heads=HEADS, edge_dim=EDGE, add_self_loops=False, residual=True).double()
+    x, edge_attr = random(0, (6, IN), (20, EDGE))
+    edge_index = random_edges(0, 6, 20)
+    first = ours(x, edge_index, edge_attr)
+    torch.testing.assert_close(ours(x, edge_index, edge_attr), first)
+
+
 def test_a_hub_and_no_node_at_all() -> None:
     require_same(PYG, OURS, 3, torch.stack([torch.arange(100) % 3, torch.ones(100, dtype=torch.int64)]))
     nodes, edges = random(0, (0, IN), (0, EDGE))
@@ -126,7 +135,7 @@ OPERATORS = {
     "group_edges": lambda: (group_edges, (random_edges(0, 5, 9), 5)),
     "attend": lambda: (
         gatv2_attend,
-        (*random(0, (5, 6), (5, 6), (9, 2), (2, 6), (5, 6), (2, 3)),
+        (*random(0, (5, 18), (9, 2), (2, 6), (2, 3)),
          *GroupedEdges.of(random_edges(0, 5, 9), 5)[:4], 0.2, 0.3, SEED),
     ),
     "norm_elu": lambda: (layer_norm_elu, (*random(0, (5, 6), (6,), (6,)), 1e-5, 0.3, SEED)),
@@ -152,11 +161,11 @@ def test_attention_drops_at_its_rate_anew_each_time_and_repeats_with_the_seed() 
     nodes = 4000
     ends = torch.arange(nodes)
     edges = GroupedEdges.of(torch.stack([ends, ends]), nodes)
-    x, att = torch.ones(nodes, 16), torch.ones(2, 8)
+    x, att = torch.ones(nodes, 32), torch.ones(2, 8)
     torch.manual_seed(0)
-    first, second = (attend(x, x, None, None, None, att, edges, dropout=0.3)[0] for _ in range(2))
+    first, second = (attend(x, None, None, att, edges, dropout=0.3)[0] for _ in range(2))
     torch.manual_seed(0)
-    assert torch.equal(attend(x, x, None, None, None, att, edges, dropout=0.3)[0], first)
+    assert torch.equal(attend(x, None, None, att, edges, dropout=0.3)[0], first)
     assert first.unique().tolist() == pytest.approx([0.0, 1 / 0.7])
     kept = [(out.view(-1, 8)[:, 0] > 0).float() for out in (first, second)]  # nodes * heads
     for sample in kept:
@@ -164,7 +173,7 @@ def test_attention_drops_at_its_rate_anew_each_time_and_repeats_with_the_seed() 
     assert abs(torch.corrcoef(torch.stack(kept))[0, 1]) < 0.05
     assert abs(torch.corrcoef(kept[0].view(-1, 2).T)[0, 1]) < 0.05
     assert abs(torch.corrcoef(torch.stack([kept[0][:-2], kept[0][2:]]))[0, 1]) < 0.05
-    assert not attend(x, x, None, None, None, att, edges, dropout=1.0)[0].any()
+    assert not attend(x, None, None, att, edges, dropout=1.0)[0].any()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -208,7 +217,7 @@ def test_nan_is_not_lost() -> None:
     rows[1, 3] = nan
     assert norm_elu(rows, torch.ones(8), torch.ones(8)).isnan().sum(dim=1).tolist() == [0, 8]
     edges = GroupedEdges.of(torch.tensor([[0, 1], [0, 0]]), 2)
-    assert attend(rows, torch.ones(2, 8), None, None, None, torch.ones(1, 8), edges)[0][0].isnan().all()
+    assert attend(torch.cat([rows, torch.ones(2, 8)], dim=1), None, None, torch.ones(1, 8), edges)[0][0].isnan().all()
 
 
 SIZES = {"num_ids": 10, "node_features": 6, "edge_features": EDGE, "width": 16, "heads": 2, "fc": (4,)}
@@ -244,7 +253,7 @@ def graphs_apart(seed: int, graphs: int, nodes: int, edges: int) -> Tensor:
 def test_the_number_of_threads_does_not_matter(graphs: int, nodes: int, blocks: int) -> None:
     """Bit for bit, of what is ours; BLAS, which projects the nodes, makes no such promise."""
     n, e = 3000, 6000
-    x_l, x_r, up = random(0, (n, 48), (n, 48), (n, 48), dtype=torch.float32)
+    projected, up = random(0, (n, 144), (n, 48), dtype=torch.float32)
     features, projection, att = random(1, (e, EDGE), (EDGE, 48), (2, 24), dtype=torch.float32)
     edges = GroupedEdges.of(graphs_apart(0, graphs, nodes, e // graphs), n)
     assert int((edges.cuts.diff() > 0).sum()) == blocks
@@ -254,10 +263,10 @@ def test_the_number_of_threads_does_not_matter(graphs: int, nodes: int, blocks: 
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
             torch.manual_seed(0)
-            out = attend(x_l, x_r, features, projection, x_r, att, edges, dropout=0.1)[0]
+            out = attend(projected, features, projection, att, edges, dropout=0.1)[0]
             out = norm_elu(out, torch.ones(48), torch.zeros(48), dropout=0.1)
             pooled = torch.cat(pool(out, torch.arange(n) // 40, n // 40)[:2])
-            inputs = [x_l, x_r, features, projection, att]
+            inputs = [projected, features, projection, att]
             found.append([out, pooled, *torch.autograd.grad([out, pooled], inputs, [up, torch.ones_like(pooled)])])
     finally:
         torch.set_num_threads(before)
