@@ -14,7 +14,7 @@ from torch_geometric.nn import GATv2Conv
 
 from credit_like.models import GAT, gat, gatv2, readout
 from credit_like.models.gatv2 import GATv2
-from credit_like.models.kernels import GroupedEdges, attend, norm_elu, pool
+from credit_like.models.kernels import GroupedEdges, attend, gatv2_norm_elu, norm_elu, pool
 from credit_like.models.kernels.attention import gatv2_attend
 from credit_like.models.kernels.edges import group_edges
 from credit_like.models.kernels.norm import layer_norm_elu
@@ -138,6 +138,11 @@ OPERATORS = {
         (*random(0, (5, 18), (9, 2), (2, 6), (2, 3)),
          *GroupedEdges.of(random_edges(0, 5, 9), 5)[:4], 0.2, 0.3, SEED),
     ),
+    "layer": lambda: (
+        gatv2_norm_elu,
+        (*(t.detach() for t in random(0, (5, 4), (18, 4), (18,), (9, 2), (2, 6), (2, 3), (6,), (6,))),
+         *GroupedEdges.of(random_edges(0, 5, 9), 5)[:4], 0.2, 1e-5),
+    ),
     "norm_elu": lambda: (layer_norm_elu, (*random(0, (5, 6), (6,), (6,)), 1e-5, 0.3, SEED)),
     "pool": lambda: (pool_groups, (*random(0, (7, 3)), torch.tensor([3, 0, 1, 1, 0, 3, 1]), 5)),
 }  # fmt: skip
@@ -243,6 +248,41 @@ def test_the_network_is_the_one_of_torchs_operations(monkeypatch: pytest.MonkeyP
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+@DTYPES
+@pytest.mark.parametrize(("graphs", "nodes", "edges"), [(250, 9, 12), (700, 5, 0), (1, 3000, 5000), (1, 1, 1)])
+def test_a_layer_without_gradients_is_the_one_with(
+    dtype: torch.dtype, channels: int, graphs: int, nodes: int, edges: int
+) -> None:
+    """Over several stretches of nodes, without edges, and where edges join all nodes."""
+    layer = twins(dtype, channels)[1].eval()
+    norm = nn.LayerNorm(HEADS * channels).to(dtype)
+    nn.init.normal_(norm.weight)
+    x, edge_attr = random(0, (graphs * nodes, IN), (graphs * edges, EDGE), dtype=dtype)
+    grouped = GroupedEdges.of(graphs_apart(1, graphs, nodes, edges), graphs * nodes)
+    expected = functional.elu(norm(layer(x, grouped, edge_attr)))
+    assert layer.activated(x, grouped, edge_attr, norm) is None  # with gradients
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            with torch.no_grad():
+                found.append(layer.activated(x, grouped, edge_attr, norm))
+    finally:
+        torch.set_num_threads(before)
+    for out in found:
+        torch.testing.assert_close(out, expected, **CLOSE[dtype])
+
+
+def test_a_layer_without_gradients_keeps_dropout_and_other_choices_to_the_usual_way() -> None:
+    norm, edges = nn.LayerNorm(9).double(), GroupedEdges.of(random_edges(0, 6, 20), 6)
+    x, edge_attr = random(0, (6, IN), (20, EDGE))
+    with torch.no_grad():
+        assert OURS.train().activated(x, edges, edge_attr, norm) is None
+        for choice in ({"residual": False}, {"bias": False}, {"concat": False}):
+            assert twins(torch.float64, 3, **choice)[1].eval().activated(x, edges, edge_attr, norm) is None
+
+
 def graphs_apart(seed: int, graphs: int, nodes: int, edges: int) -> Tensor:
     """Edges of many graphs side by side."""
     first = torch.arange(graphs).repeat_interleave(edges) * nodes
@@ -303,6 +343,8 @@ def test_export_and_compile_see_the_operators() -> None:
     torch.testing.assert_close(exported(*batch(1, 17, 25)), model(*batch(1, 17, 25)))
     compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(gradients(compiled, *batch(0, 12, 30)), gradients(model, *batch(0, 12, 30)))
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(*batch(2, 12, 30)), model(*batch(2, 12, 30)))
 
 
 def test_other_dtypes_take_pygs_path() -> None:
@@ -329,6 +371,11 @@ def test_wrong_arguments_are_refused() -> None:
         OURS(x, edges, edge_attr[:19])
     with pytest.raises(ValueError, match="edges of its own"):
         twins(torch.float64, 3, add_self_loops=True)[1](x, edges, edge_attr)
+    with (
+        torch.no_grad(),
+        pytest.raises(ValueError, match=r"norm_weight must be torch.float64\[9\]; got torch.float64\[8\]"),
+    ):
+        twins(torch.float64, 3)[1].eval().activated(x, edges, edge_attr, nn.LayerNorm(8).double())
     with pytest.raises(ValueError, match=r"edge_index must be int64\[2, E\]; got torch.int32\[2, 20\]"):
         GroupedEdges.of(edge_index.int(), 6)
     with pytest.raises(ValueError, match=r"dropout is a probability; got 1\.5"):

@@ -10,10 +10,11 @@ from torch import Tensor, float32, float64
 
 from credit_like.models.kernels.attention import attend
 from credit_like.models.kernels.edges import GroupedEdges
+from credit_like.models.kernels.layer import gatv2_norm_elu
 from credit_like.models.kernels.norm import norm_elu
 from credit_like.models.kernels.pool import pool
 
-__all__ = ["GroupedEdges", "attend", "compiled", "norm_elu", "pool"]
+__all__ = ["GroupedEdges", "attend", "compiled", "gatv2_norm_elu", "norm_elu", "pool"]
 
 
 def compiled(x: Tensor) -> bool:

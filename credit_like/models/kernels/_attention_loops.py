@@ -19,6 +19,7 @@ import math
 import numpy as np
 
 from credit_like._compiled import compiled, compiled_arithmetic
+from credit_like.models.kernels._norm_loops import norm_elu
 from credit_like.models.kernels._random import row_key, uniform_bits
 
 
@@ -88,10 +89,15 @@ def _spread_kept(alpha, e, heads, channels, threshold, scale, seed, row):
 
 @compiled_arithmetic
 def attend(
-    start, stop, size, projected, features, projection, att, order, begin, source,
+    start, stop, size, projected, shift, features, projection, att, order, begin, source, origin,
     slope, threshold, scale, seed, known, out, alpha,
 ):  # fmt: skip
-    """Set ``out`` and ``alpha`` of the nodes of the blocks ``start`` to ``stop`` of ``size`` nodes."""
+    """Set ``out`` and ``alpha`` of the nodes of the blocks ``start`` to ``stop`` of ``size`` nodes. The first node of
+    ``projected``, ``begin`` and ``out`` is the one that ``source`` calls ``origin``.
+
+    ``shift`` is added to every row of ``projected``, which costs less here than there. It has no elements where there
+    is none, as with dropout: a shift of the sources counts on attention that sums to 1.
+    """
     heads = len(att)
     channels = att.shape[1] if known is None else len(known[0])
     width = heads * channels
@@ -111,6 +117,10 @@ def attend(
         else:
             for c in range(width):
                 mixed[c] = number(0)
+        if len(shift):
+            for c in range(width):
+                own[c] += shift[c] + shift[width + c]
+                mixed[c] += shift[2 * width + c] + (shift[c] if last > first else number(0))
         if last == first + 1:  # the softmax of one score is 1, whatever the score
             for h in range(heads):
                 alpha[order[first], h] = number(1)
@@ -119,7 +129,7 @@ def attend(
                 top[h] = -np.inf
                 total[h] = number(0)
             for place in range(first, last):
-                e, j = order[place], source[place]
+                e, j = order[place], source[place] - origin
                 _weigh(projected, j, own, features, e, projection, weight, slope, known, width, row)
                 for h in range(heads):
                     score = _sum(row, h * channels, channels)
@@ -134,12 +144,26 @@ def attend(
                 for h in range(heads):
                     alpha[order[place], h] /= total[h]
         for place in range(first, last):
-            j = source[place]
+            j = source[place] - origin
             _spread_kept(alpha, order[place], heads, channels, threshold, scale, seed, row)
             for c in range(width):
                 mixed[c] += row[c] * projected[j, c]
         for c in range(width):
             out[i, c] = mixed[c]
+
+
+@compiled_arithmetic
+def attend_norm_elu(
+    start, stop, size, projected, shift, features, projection, att, order, begin, source, origin, slope, known,
+    weight, bias, epsilon, mixed, alpha, moments, out,
+):  # fmt: skip
+    """``attend`` and then ``norm_elu``, block by block and without dropout; ``out`` is what comes of both."""
+    for block in range(start, stop):
+        attend(
+            block, block + 1, size, projected, shift, features, projection, att, order, begin, source, origin,
+            slope, 0, 1.0, 0, known, mixed, alpha,
+        )  # fmt: skip
+        norm_elu(block, block + 1, size, mixed, weight, bias, epsilon, 0, 1.0, 0, out, moments)
 
 
 @compiled_arithmetic

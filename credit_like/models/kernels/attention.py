@@ -62,13 +62,13 @@ def gatv2_attend(
     seed: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """``attend`` as a custom operator; K = 0 without edge features."""
-    _require_fit(projected, features, projection, att, order, begin)
+    require_fit(projected, features, projection, att, order, begin)
     out, alpha = _empty_attention(
         projected, features, projection, att, order, begin, source, cuts, slope, dropout, seed
     )
     call_blocks(
-        loops.attend, blocks_of(projected.shape[0]), BLOCK, projected, features, projection, att, order, begin, source,
-        slope, *chance(dropout), seed.item(), _known_lengths(att, projection), out, alpha,
+        loops.attend, blocks_of(projected.shape[0]), BLOCK, projected, projected.new_empty(0), features, projection,
+        att, order, begin, source, 0, slope, *chance(dropout), seed.item(), known_lengths(att, projection), out, alpha,
     )  # fmt: skip
     return out, alpha
 
@@ -117,7 +117,7 @@ def gatv2_attend_backward(
     grad_projection, grad_att = (tensor.new_empty(blocks, *tensor.shape) for tensor in (projection, att))
     call_blocks(
         loops.attend_backward, blocks, grad, grad_alpha, projected, features, projection, att, alpha,
-        order, begin, source, cuts, slope, *chance(dropout), seed.item(), _known_lengths(att, projection),
+        order, begin, source, cuts, slope, *chance(dropout), seed.item(), known_lengths(att, projection),
         grad_projected, grad_features, grad_projection, grad_att,
     )  # fmt: skip
     return grad_projected, grad_features, folded(grad_projection), folded(grad_att)
@@ -171,14 +171,14 @@ def _gradients(ctx: Any, grad: Tensor | None, grad_alpha: Tensor | None) -> tupl
 gatv2_attend.register_autograd(_gradients, setup_context=_save)
 
 
-def _known_lengths(att: Tensor, projection: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+def known_lengths(att: Tensor, projection: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
     """What ``_attention_loops`` calls ``known``: for the sizes at which speed matters."""
     if att.dtype != torch.float32 or att.shape[1] % 8 or not projection.shape[0]:
         return None
     return (0,) * att.shape[1], (0,) * projection.shape[0]
 
 
-def _require_fit(
+def require_fit(
     projected: Tensor, features: Tensor, projection: Tensor, att: Tensor, order: Tensor, begin: Tensor
 ) -> None:
     """The loops do not look: a tensor too small would be read beyond its end."""
