@@ -86,7 +86,7 @@ class GATv2(GATv2Conv):
 
     def _side_by_side(self, residual_too: bool) -> tuple[Tensor, Tensor | None]:
         """Weight and bias that give nodes as sources, as destinations and, if asked for, as residuals: one product of
-        matrices takes two thirds of the time of three, and much less of it in backward."""
+        matrices costs less than three, most of all in backward, which would add up three gradients of the input."""
         weights, biases = [self.lin_l.weight, self.lin_r.weight], [self.lin_l.bias, self.lin_r.bias]
         if residual_too:
             weights.append(self.res.weight)

@@ -1,7 +1,7 @@
 """The compiled loops behind ``pool.py``.
 
 They keep what they work on in arrays of their own. Of these the compiler knows that nothing else points to them, so
-that the loops over columns vectorise without a test first: that made the sum and the maximum sixteen times as fast.
+that the loops over columns vectorise without a test first: that made the sum and the maximum six times as fast.
 """
 
 # mypy: ignore-errors
