@@ -13,7 +13,7 @@ from torch.nn import functional
 from credit_like.models.convolution import ConvKind, make_convolution
 from credit_like.models.gatv2 import GATv2
 from credit_like.models.id_encoder import IdEncoderKind, make_id_encoder
-from credit_like.models.kernels import compiled, norm_elu
+from credit_like.models.kernels import GroupedEdges, compiled, norm_elu
 from credit_like.models.readout import GraphPool, JumpKind, LayerJump, PoolKind
 
 
@@ -182,13 +182,20 @@ class GAT(nn.Module):
         outputs = []
         for conv, norm in zip(self.convs, self.norms, strict=True):
             if attention is None:
-                hidden = conv(hidden, edges, edge_attr)
+                hidden = self._layer(hidden, edges, edge_attr, conv, norm)
             else:
                 hidden, (_, weights) = conv(hidden, edges, edge_attr, return_attention_weights=True)
                 attention.append(weights)
-            hidden = self._activate(hidden, norm)
+                hidden = self._activate(hidden, norm)
             outputs.append(hidden)
         return outputs
+
+    def _layer(self, hidden: Tensor, edges: Any, edge_attr: Tensor, conv: Any, norm: Any) -> Tensor:
+        if isinstance(edges, GroupedEdges) and not self.dropout.training:
+            found = conv.activated(hidden, edges, edge_attr, norm)
+            if found is not None:
+                return found
+        return self._activate(conv(hidden, edges, edge_attr), norm)
 
     def _activate(self, hidden: Tensor, norm: Any) -> Tensor:
         if compiled(hidden):

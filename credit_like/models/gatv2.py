@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.parameter import UninitializedParameter
 from torch_geometric.nn import GATv2Conv
 from torch_geometric.utils import add_self_loops, remove_self_loops
 
-from credit_like.models.kernels import GroupedEdges, attend, compiled
+from credit_like.models.kernels import GroupedEdges, attend, compiled, gatv2_norm_elu
 
 
 class GATv2(GATv2Conv):
@@ -52,22 +53,45 @@ class GATv2(GATv2Conv):
             edge_index, edge_attr = add_self_loops(edge_index, edge_attr, self.fill_value, x.shape[0])
         edges = edge_index if isinstance(edge_index, GroupedEdges) else GroupedEdges.of(edge_index, x.shape[0])
 
-        x_l = self.lin_l(x)
-        x_r = x_l if self.share_weights else self.lin_r(x)
-        features = projection = None
-        if edge_attr is not None:
-            features, projection = edge_attr[:, None] if edge_attr.dim() == 1 else edge_attr, self.lin_edge.weight.t()
         residual_too = self.concat and self.res is not None
-        base = functional.linear(x, self.res.weight, self.bias) if residual_too else None
+        features, projection = self._edge_parts(edge_attr)
         dropout = self.dropout if self.training else 0.0
         out, alpha = attend(
-            x_l, x_r, features, projection, base, self.att[0], edges, slope=self.negative_slope, dropout=dropout
-        )
+            functional.linear(x, *self._side_by_side(residual_too)), features, projection, self.att[0], edges,
+            slope=self.negative_slope, dropout=dropout,
+        )  # fmt: skip
         if not residual_too:
             out = out if self.concat else out.view(-1, self.heads, self.out_channels).mean(dim=1)
             out = out if self.res is None else out + self.res(x)
             out = out if self.bias is None else out + self.bias
         return (out, (edges.edge_index, alpha)) if return_attention_weights else out
+
+    def activated(self, x: Tensor, edges: GroupedEdges, edge_attr: Tensor, norm: nn.LayerNorm) -> Tensor | None:
+        """``elu(norm(self(x, edges, edge_attr)))`` by the operator for evaluation, float32 or float64[N, heads *
+        out_channels], on a CPU; None where there is a gradient or dropout to think of, or a choice that it lacks."""
+        residual_too = self.concat and self.res is not None and self.bias is not None and self.lin_edge is not None
+        if torch.is_grad_enabled() or self.training or not residual_too or not self._fits(x, edges, edge_attr):
+            return None
+        features, projection = self._edge_parts(edge_attr)
+        return gatv2_norm_elu(
+            x, *self._side_by_side(True), features, projection, self.att[0], norm.weight, norm.bias, *edges[:4],
+            self.negative_slope, norm.eps,
+        )  # fmt: skip
+
+    def _edge_parts(self, edge_attr: Tensor | None) -> tuple[Any, Any]:
+        """Edge features [E, K] and what projects them, [K, heads * out_channels]; without features two times None."""
+        if edge_attr is None:
+            return None, None
+        return edge_attr[:, None] if edge_attr.dim() == 1 else edge_attr, self.lin_edge.weight.t()
+
+    def _side_by_side(self, residual_too: bool) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias that give nodes as sources, as destinations and, if asked for, as residuals: one product of
+        matrices costs less than three, most of all in backward, which would add up three gradients of the input."""
+        weights, biases = [self.lin_l.weight, self.lin_r.weight], [self.lin_l.bias, self.lin_r.bias]
+        if residual_too:
+            weights.append(self.res.weight)
+            biases.append(self.bias)
+        return torch.cat(weights), None if biases[0] is None else torch.cat(biases)
 
     def _fits(self, x: Any, edge_index: Any, edge_attr: Any) -> bool:
         """Whether the loop can take these; whatever PyG would refuse is left to PyG."""
@@ -79,5 +103,7 @@ class GATv2(GATv2Conv):
         elif not isinstance(edge_index, Tensor) or edge_index.layout != torch.strided:
             return False
         if edge_attr is not None and (self.lin_edge is None or edge_attr.dtype != x.dtype):
+            return False
+        if isinstance(self.lin_l.weight, UninitializedParameter):  # with in_channels=-1, until a first call of PyG's
             return False
         return not (self.explain or torch.is_autocast_enabled("cpu"))

@@ -14,7 +14,7 @@ from torch_geometric.nn import GATv2Conv
 
 from credit_like.models import GAT, gat, gatv2, readout
 from credit_like.models.gatv2 import GATv2
-from credit_like.models.kernels import GroupedEdges, attend, norm_elu, pool
+from credit_like.models.kernels import GroupedEdges, attend, gatv2_norm_elu, norm_elu, pool
 from credit_like.models.kernels.attention import gatv2_attend
 from credit_like.models.kernels.edges import group_edges
 from credit_like.models.kernels.norm import layer_norm_elu
@@ -98,6 +98,15 @@ def test_any_graph(seed: int, nodes: int, edges: int) -> None:
     require_same(PYG, OURS, nodes, random_edges(seed, nodes, edges), seed)
 
 
+def test_widths_may_be_found_by_the_first_batch() -> None:
+    torch.manual_seed(0)
+    ours = GATv2(-1, 3, heads=HEADS, edge_dim=EDGE, add_self_loops=False, residual=True).double()
+    x, edge_attr = random(0, (6, IN), (20, EDGE))
+    edge_index = random_edges(0, 6, 20)
+    first = ours(x, edge_index, edge_attr)
+    torch.testing.assert_close(ours(x, edge_index, edge_attr), first)
+
+
 def test_a_hub_and_no_node_at_all() -> None:
     require_same(PYG, OURS, 3, torch.stack([torch.arange(100) % 3, torch.ones(100, dtype=torch.int64)]))
     nodes, edges = random(0, (0, IN), (0, EDGE))
@@ -126,8 +135,13 @@ OPERATORS = {
     "group_edges": lambda: (group_edges, (random_edges(0, 5, 9), 5)),
     "attend": lambda: (
         gatv2_attend,
-        (*random(0, (5, 6), (5, 6), (9, 2), (2, 6), (5, 6), (2, 3)),
+        (*random(0, (5, 18), (9, 2), (2, 6), (2, 3)),
          *GroupedEdges.of(random_edges(0, 5, 9), 5)[:4], 0.2, 0.3, SEED),
+    ),
+    "layer": lambda: (
+        gatv2_norm_elu,
+        (*(t.detach() for t in random(0, (5, 4), (18, 4), (18,), (9, 2), (2, 6), (2, 3), (6,), (6,))),
+         *GroupedEdges.of(random_edges(0, 5, 9), 5)[:4], 0.2, 1e-5),
     ),
     "norm_elu": lambda: (layer_norm_elu, (*random(0, (5, 6), (6,), (6,)), 1e-5, 0.3, SEED)),
     "pool": lambda: (pool_groups, (*random(0, (7, 3)), torch.tensor([3, 0, 1, 1, 0, 3, 1]), 5)),
@@ -152,11 +166,11 @@ def test_attention_drops_at_its_rate_anew_each_time_and_repeats_with_the_seed() 
     nodes = 4000
     ends = torch.arange(nodes)
     edges = GroupedEdges.of(torch.stack([ends, ends]), nodes)
-    x, att = torch.ones(nodes, 16), torch.ones(2, 8)
+    x, att = torch.ones(nodes, 32), torch.ones(2, 8)
     torch.manual_seed(0)
-    first, second = (attend(x, x, None, None, None, att, edges, dropout=0.3)[0] for _ in range(2))
+    first, second = (attend(x, None, None, att, edges, dropout=0.3)[0] for _ in range(2))
     torch.manual_seed(0)
-    assert torch.equal(attend(x, x, None, None, None, att, edges, dropout=0.3)[0], first)
+    assert torch.equal(attend(x, None, None, att, edges, dropout=0.3)[0], first)
     assert first.unique().tolist() == pytest.approx([0.0, 1 / 0.7])
     kept = [(out.view(-1, 8)[:, 0] > 0).float() for out in (first, second)]  # nodes * heads
     for sample in kept:
@@ -164,7 +178,7 @@ def test_attention_drops_at_its_rate_anew_each_time_and_repeats_with_the_seed() 
     assert abs(torch.corrcoef(torch.stack(kept))[0, 1]) < 0.05
     assert abs(torch.corrcoef(kept[0].view(-1, 2).T)[0, 1]) < 0.05
     assert abs(torch.corrcoef(torch.stack([kept[0][:-2], kept[0][2:]]))[0, 1]) < 0.05
-    assert not attend(x, x, None, None, None, att, edges, dropout=1.0)[0].any()
+    assert not attend(x, None, None, att, edges, dropout=1.0)[0].any()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -208,7 +222,7 @@ def test_nan_is_not_lost() -> None:
     rows[1, 3] = nan
     assert norm_elu(rows, torch.ones(8), torch.ones(8)).isnan().sum(dim=1).tolist() == [0, 8]
     edges = GroupedEdges.of(torch.tensor([[0, 1], [0, 0]]), 2)
-    assert attend(rows, torch.ones(2, 8), None, None, None, torch.ones(1, 8), edges)[0][0].isnan().all()
+    assert attend(torch.cat([rows, torch.ones(2, 8)], dim=1), None, None, torch.ones(1, 8), edges)[0][0].isnan().all()
 
 
 SIZES = {"num_ids": 10, "node_features": 6, "edge_features": EDGE, "width": 16, "heads": 2, "fc": (4,)}
@@ -234,6 +248,41 @@ def test_the_network_is_the_one_of_torchs_operations(monkeypatch: pytest.MonkeyP
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+@DTYPES
+@pytest.mark.parametrize(("graphs", "nodes", "edges"), [(250, 9, 12), (700, 5, 0), (1, 3000, 5000), (1, 1, 1)])
+def test_a_layer_without_gradients_is_the_one_with(
+    dtype: torch.dtype, channels: int, graphs: int, nodes: int, edges: int
+) -> None:
+    """Over several stretches of nodes, without edges, and where edges join all nodes."""
+    layer = twins(dtype, channels)[1].eval()
+    norm = nn.LayerNorm(HEADS * channels).to(dtype)
+    nn.init.normal_(norm.weight)
+    x, edge_attr = random(0, (graphs * nodes, IN), (graphs * edges, EDGE), dtype=dtype)
+    grouped = GroupedEdges.of(graphs_apart(1, graphs, nodes, edges), graphs * nodes)
+    expected = functional.elu(norm(layer(x, grouped, edge_attr)))
+    assert layer.activated(x, grouped, edge_attr, norm) is None  # with gradients
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            with torch.no_grad():
+                found.append(layer.activated(x, grouped, edge_attr, norm))
+    finally:
+        torch.set_num_threads(before)
+    for out in found:
+        torch.testing.assert_close(out, expected, **CLOSE[dtype])
+
+
+def test_a_layer_without_gradients_keeps_dropout_and_other_choices_to_the_usual_way() -> None:
+    norm, edges = nn.LayerNorm(9).double(), GroupedEdges.of(random_edges(0, 6, 20), 6)
+    x, edge_attr = random(0, (6, IN), (20, EDGE))
+    with torch.no_grad():
+        assert OURS.train().activated(x, edges, edge_attr, norm) is None
+        for choice in ({"residual": False}, {"bias": False}, {"concat": False}):
+            assert twins(torch.float64, 3, **choice)[1].eval().activated(x, edges, edge_attr, norm) is None
+
+
 def graphs_apart(seed: int, graphs: int, nodes: int, edges: int) -> Tensor:
     """Edges of many graphs side by side."""
     first = torch.arange(graphs).repeat_interleave(edges) * nodes
@@ -244,7 +293,7 @@ def graphs_apart(seed: int, graphs: int, nodes: int, edges: int) -> Tensor:
 def test_the_number_of_threads_does_not_matter(graphs: int, nodes: int, blocks: int) -> None:
     """Bit for bit, of what is ours; BLAS, which projects the nodes, makes no such promise."""
     n, e = 3000, 6000
-    x_l, x_r, up = random(0, (n, 48), (n, 48), (n, 48), dtype=torch.float32)
+    projected, up = random(0, (n, 144), (n, 48), dtype=torch.float32)
     features, projection, att = random(1, (e, EDGE), (EDGE, 48), (2, 24), dtype=torch.float32)
     edges = GroupedEdges.of(graphs_apart(0, graphs, nodes, e // graphs), n)
     assert int((edges.cuts.diff() > 0).sum()) == blocks
@@ -254,10 +303,10 @@ def test_the_number_of_threads_does_not_matter(graphs: int, nodes: int, blocks: 
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
             torch.manual_seed(0)
-            out = attend(x_l, x_r, features, projection, x_r, att, edges, dropout=0.1)[0]
+            out = attend(projected, features, projection, att, edges, dropout=0.1)[0]
             out = norm_elu(out, torch.ones(48), torch.zeros(48), dropout=0.1)
             pooled = torch.cat(pool(out, torch.arange(n) // 40, n // 40)[:2])
-            inputs = [x_l, x_r, features, projection, att]
+            inputs = [projected, features, projection, att]
             found.append([out, pooled, *torch.autograd.grad([out, pooled], inputs, [up, torch.ones_like(pooled)])])
     finally:
         torch.set_num_threads(before)
@@ -294,6 +343,8 @@ def test_export_and_compile_see_the_operators() -> None:
     torch.testing.assert_close(exported(*batch(1, 17, 25)), model(*batch(1, 17, 25)))
     compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(gradients(compiled, *batch(0, 12, 30)), gradients(model, *batch(0, 12, 30)))
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(*batch(2, 12, 30)), model(*batch(2, 12, 30)))
 
 
 def test_other_dtypes_take_pygs_path() -> None:
@@ -320,6 +371,11 @@ def test_wrong_arguments_are_refused() -> None:
         OURS(x, edges, edge_attr[:19])
     with pytest.raises(ValueError, match="edges of its own"):
         twins(torch.float64, 3, add_self_loops=True)[1](x, edges, edge_attr)
+    with (
+        torch.no_grad(),
+        pytest.raises(ValueError, match=r"norm_weight must be torch.float64\[9\]; got torch.float64\[8\]"),
+    ):
+        twins(torch.float64, 3)[1].eval().activated(x, edges, edge_attr, nn.LayerNorm(8).double())
     with pytest.raises(ValueError, match=r"edge_index must be int64\[2, E\]; got torch.int32\[2, 20\]"):
         GroupedEdges.of(edge_index.int(), 6)
     with pytest.raises(ValueError, match=r"dropout is a probability; got 1\.5"):

@@ -1,8 +1,10 @@
 """The compiled loops behind ``attention.py``: one walk over the edges, destination by destination.
 
-What an edge has is a row of ``width`` = heads * channels numbers. A pass over it is one loop, because that vectorises
-whatever the number of heads; what belongs to a head is first spread over its channels. Edge features are projected
-where they are needed, so that no row as wide is ever written for an edge.
+A row of ``projected`` is what a node is as a source, as a destination and, where there is a third part, what the sum is
+added to: ``width`` = heads * channels numbers each. What an edge has is as wide. A pass over it is one loop, because
+that vectorises whatever the number of heads; what belongs to a head is first spread over its channels. Edge features
+are projected where they are needed, so that no row as wide is ever written for an edge. Rows that are worked on are
+arrays of the loop's own, of which the compiler knows that nothing else points to them.
 
 ``known`` makes the compiler's work: None, or (channels zeros, edge features zeros), whose lengths are constants to it.
 With them the loops are half as long again as fast, but every pair of lengths is compiled anew.
@@ -17,46 +19,47 @@ import math
 import numpy as np
 
 from credit_like._compiled import compiled, compiled_arithmetic
+from credit_like.models.kernels._norm_loops import norm_elu
 from credit_like.models.kernels._random import row_key, uniform_bits
 
 
 @compiled_arithmetic
-def _add_ends(x_l, j, x_r, i, features, e, projection, width, row):
-    """Set ``row`` to z = ``x_l[j] + x_r[i] + features[e] @ projection``, for lengths that are not known."""
+def _add_ends(projected, j, own, features, e, projection, width, row):
+    """Set ``row`` to z = ``x_l[j] + own + features[e] @ projection``, for lengths that are not known."""
     for c in range(width):
-        row[c] = x_l[j, c] + x_r[i, c]
+        row[c] = projected[j, c] + own[c]
     for k in range(len(projection)):
         for c in range(width):
             row[c] += features[e, k] * projection[k, c]
 
 
 @compiled_arithmetic
-def _weigh(x_l, j, x_r, i, features, e, projection, weight, slope, known, width, row):
+def _weigh(projected, j, own, features, e, projection, weight, slope, known, width, row):
     """Set ``row`` to the terms of the score, ``weight * leaky(z)``."""
     if known is None:
-        _add_ends(x_l, j, x_r, i, features, e, projection, width, row)
+        _add_ends(projected, j, own, features, e, projection, width, row)
         for c in range(width):
             row[c] = weight[c] * (row[c] if row[c] > 0 else slope * row[c])
     else:
         for c in range(width):
-            z = x_l[j, c] + x_r[i, c]
+            z = projected[j, c] + own[c]
             for k in range(len(known[1])):
                 z += features[e, k] * projection[k, c]
             row[c] = weight[c] * (z if z > 0 else slope * z)
 
 
 @compiled_arithmetic
-def _weigh_backward(x_l, j, x_r, i, features, e, projection, weight, slope, known, width, score, row):
+def _weigh_backward(projected, j, own, features, e, projection, weight, slope, known, width, score, row):
     """From each term's gradient in ``score``, set ``row`` to that of z and ``score`` to that of ``weight``."""
     if known is None:
-        _add_ends(x_l, j, x_r, i, features, e, projection, width, row)
+        _add_ends(projected, j, own, features, e, projection, width, row)
         for c in range(width):
             steep = score[c] if row[c] > 0 else slope * score[c]
             score[c] = steep * row[c]
             row[c] = steep * weight[c]
     else:
         for c in range(width):
-            z = x_l[j, c] + x_r[i, c]
+            z = projected[j, c] + own[c]
             for k in range(len(known[1])):
                 z += features[e, k] * projection[k, c]
             steep = score[c] if z > 0 else slope * score[c]
@@ -86,24 +89,38 @@ def _spread_kept(alpha, e, heads, channels, threshold, scale, seed, row):
 
 @compiled_arithmetic
 def attend(
-    start, stop, size, x_l, x_r, features, projection, base, att, order, begin, source,
+    start, stop, size, projected, shift, features, projection, att, order, begin, source, origin,
     slope, threshold, scale, seed, known, out, alpha,
 ):  # fmt: skip
-    """Set ``out`` and ``alpha`` of the nodes of the blocks ``start`` to ``stop`` of ``size`` nodes; ``base`` has no
-    rows where there is none."""
+    """Set ``out`` and ``alpha`` of the nodes of the blocks ``start`` to ``stop`` of ``size`` nodes. The first node of
+    ``projected``, ``begin`` and ``out`` is the one that ``source`` calls ``origin``.
+
+    ``shift`` is added to every row of ``projected``, which costs less here than there. It has no elements where there
+    is none, as with dropout: a shift of the sources counts on attention that sums to 1.
+    """
     heads = len(att)
     channels = att.shape[1] if known is None else len(known[0])
     width = heads * channels
     weight = att.reshape(att.size)
-    number = x_l.dtype.type
+    number = projected.dtype.type
     slope, scale = number(slope), number(scale)
-    row = np.empty(width, x_l.dtype)
-    total = np.empty(heads, x_l.dtype)
-    top = np.empty(heads, x_l.dtype)
+    own, row, mixed = np.empty(width, att.dtype), np.empty(width, att.dtype), np.empty(width, att.dtype)
+    total = np.empty(heads, att.dtype)
+    top = np.empty(heads, att.dtype)
     for i in range(start * size, min(stop * size, len(begin) - 1)):
         first, last = begin[i], begin[i + 1]
         for c in range(width):
-            out[i, c] = base[i, c] if len(base) else number(0)
+            own[c] = projected[i, width + c]
+        if projected.shape[1] == 3 * width:
+            for c in range(width):
+                mixed[c] = projected[i, 2 * width + c]
+        else:
+            for c in range(width):
+                mixed[c] = number(0)
+        if len(shift):
+            for c in range(width):
+                own[c] += shift[c] + shift[width + c]
+                mixed[c] += shift[2 * width + c] + (shift[c] if last > first else number(0))
         if last == first + 1:  # the softmax of one score is 1, whatever the score
             for h in range(heads):
                 alpha[order[first], h] = number(1)
@@ -112,8 +129,8 @@ def attend(
                 top[h] = -np.inf
                 total[h] = number(0)
             for place in range(first, last):
-                e, j = order[place], source[place]
-                _weigh(x_l, j, x_r, i, features, e, projection, weight, slope, known, width, row)
+                e, j = order[place], source[place] - origin
+                _weigh(projected, j, own, features, e, projection, weight, slope, known, width, row)
                 for h in range(heads):
                     score = _sum(row, h * channels, channels)
                     alpha[e, h] = score
@@ -127,18 +144,34 @@ def attend(
                 for h in range(heads):
                     alpha[order[place], h] /= total[h]
         for place in range(first, last):
-            j = source[place]
+            j = source[place] - origin
             _spread_kept(alpha, order[place], heads, channels, threshold, scale, seed, row)
             for c in range(width):
-                out[i, c] += row[c] * x_l[j, c]
+                mixed[c] += row[c] * projected[j, c]
+        for c in range(width):
+            out[i, c] = mixed[c]
+
+
+@compiled_arithmetic
+def attend_norm_elu(
+    start, stop, size, projected, shift, features, projection, att, order, begin, source, origin, slope, known,
+    weight, bias, epsilon, mixed, alpha, moments, out,
+):  # fmt: skip
+    """``attend`` and then ``norm_elu``, block by block and without dropout; ``out`` is what comes of both."""
+    for block in range(start, stop):
+        attend(
+            block, block + 1, size, projected, shift, features, projection, att, order, begin, source, origin,
+            slope, 0, 1.0, 0, known, mixed, alpha,
+        )  # fmt: skip
+        norm_elu(block, block + 1, size, mixed, weight, bias, epsilon, 0, 1.0, 0, out, moments)
 
 
 @compiled_arithmetic
 def attend_backward(
-    start, stop, grad, grad_alpha, x_l, x_r, features, projection, att, alpha, order, begin, source, cuts,
-    slope, threshold, scale, seed, known, grad_l, grad_r, grad_features, grad_projection, grad_att,
+    start, stop, grad, grad_alpha, projected, features, projection, att, alpha, order, begin, source, cuts,
+    slope, threshold, scale, seed, known, grad_projected, grad_features, grad_projection, grad_att,
 ):  # fmt: skip
-    """Set the five gradients of the nodes from ``cuts[start]`` to ``cuts[stop]``: those of ``projection`` and ``att``
+    """Set the four gradients of the nodes from ``cuts[start]`` to ``cuts[stop]``: those of ``projection`` and ``att``
     block by block. ``grad_alpha`` has no rows where nothing depends on ``alpha``, and ``grad_features`` none where it
     is not wanted.
 
@@ -153,92 +186,80 @@ def attend_backward(
     channels = att.shape[1] if known is None else len(known[0])
     width = heads * channels
     weight = att.reshape(att.size)
-    number = x_l.dtype.type
+    number = projected.dtype.type
     slope, scale = number(slope), number(scale)
-    row = np.empty(width, x_l.dtype)
-    score = np.empty(width, x_l.dtype)
-    share = np.empty(width, x_l.dtype)
-    mean = np.empty(heads, x_l.dtype)
-    upward = np.empty((16, heads), x_l.dtype)
+    own, given, back = np.empty(width, att.dtype), np.empty(width, att.dtype), np.empty(width, att.dtype)
+    row, score, share = np.empty(width, att.dtype), np.empty(width, att.dtype), np.empty(width, att.dtype)
+    mean = np.empty(heads, att.dtype)
+    upward = np.empty((16, heads), att.dtype)
+    of_weight = np.empty(width, att.dtype)
+    of_projection = np.empty(projection.shape, att.dtype)
     for block in range(start, stop):
-        upward = _backward_of_block(
-            grad, grad_alpha, x_l, x_r, features, projection, weight, alpha, order, begin, source,
-            cuts[block], cuts[block + 1], heads, channels, slope, threshold, scale, seed, known,
-            grad_l, grad_r, grad_features, grad_projection[block], grad_att[block].reshape(att.size),
-            row, score, share, mean, upward,
-        )  # fmt: skip
-
-
-@compiled_arithmetic
-def _backward_of_block(
-    grad, grad_alpha, x_l, x_r, features, projection, weight, alpha, order, begin, source,
-    lower, upper, heads, channels, slope, threshold, scale, seed, known,
-    grad_l, grad_r, grad_features, grad_projection, grad_weight, row, score, share, mean, upward,
-):  # fmt: skip
-    """``attend_backward`` of the nodes from ``lower`` to ``upper``, among which all their edges are."""
-    width = heads * channels if known is None else heads * len(known[0])
-    number = x_l.dtype.type
-    zeroed = lower  # rows of grad_l: shortly before they are needed, while that finds them in the cache for the rest
-    grad_projection[:] = 0
-    grad_weight[:] = 0
-    for i in range(lower, upper):
-        first, last = begin[i], begin[i + 1]
-        for c in range(width):
-            grad_r[i, c] = number(0)
-        for place in range(first, last):
-            while zeroed <= source[place]:
+        zeroed = cuts[block]  # rows of sources: zeroed shortly before they are added to, so that the cache has them
+        of_weight[:] = 0
+        of_projection[:] = 0
+        for i in range(cuts[block], cuts[block + 1]):
+            first, last = begin[i], begin[i + 1]
+            for c in range(width):
+                given[c] = grad[i, c]
+                own[c] = projected[i, width + c]
+                back[c] = number(0)
+            if projected.shape[1] == 3 * width:
                 for c in range(width):
-                    grad_l[zeroed, c] = number(0)
-                zeroed += 1
-        if last == first + 1:  # attention is constant: the gradient goes through the weighted sum alone
-            j = source[first]
-            _spread_kept(alpha, order[first], heads, channels, threshold, scale, seed, share)
-            for c in range(width):
-                grad_l[j, c] += share[c] * grad[i, c]
-            for k in range(len(projection) if len(grad_features) else 0):
-                grad_features[order[first], k] = number(0)
-            continue
-        if last - first > len(upward):
-            upward = np.empty((2 * (last - first), heads), x_l.dtype)
-        for h in range(heads):
-            mean[h] = number(0)
-        for place in range(first, last):
-            e, j = order[place], source[place]
-            for c in range(width):
-                row[c] = grad[i, c] * x_l[j, c]
-            key = row_key(seed, e) if threshold > 0 else np.uint32(0)
+                    grad_projected[i, 2 * width + c] = given[c]
+            for place in range(first, last):
+                while zeroed <= source[place]:
+                    for c in range(width):
+                        grad_projected[zeroed, c] = number(0)
+                    zeroed += 1
+            if last - first > len(upward):
+                upward = np.empty((2 * (last - first), heads), att.dtype)
             for h in range(heads):
-                into = scale * _sum(row, h * channels, channels)
-                if threshold > 0 and uniform_bits(key, h) < threshold:
-                    into = number(0)
-                if len(grad_alpha):
-                    into += grad_alpha[e, h]
-                upward[place - first, h] = into
-                mean[h] += alpha[e, h] * into
-        for place in range(first, last):
-            e, j = order[place], source[place]
-            _spread_kept(alpha, e, heads, channels, threshold, scale, seed, share)
-            for h in range(heads):
-                into = alpha[e, h] * (upward[place - first, h] - mean[h])
-                for c in range(channels):
-                    score[h * channels + c] = into
-            _weigh_backward(x_l, j, x_r, i, features, e, projection, weight, slope, known, width, score, row)
-            for c in range(width):
-                grad_weight[c] += score[c]
-            for c in range(width):
-                grad_r[i, c] += row[c]
-            for c in range(width):
-                grad_l[j, c] += row[c] + share[c] * grad[i, c]
-            for k in range(len(projection)):
+                mean[h] = number(0)
+            for place in range(first, last if last > first + 1 else first):
+                e, j = order[place], source[place]
                 for c in range(width):
-                    grad_projection[k, c] += features[e, k] * row[c]
-            if len(grad_features):
+                    row[c] = given[c] * projected[j, c]
+                key = row_key(seed, e) if threshold > 0 else np.uint32(0)
+                for h in range(heads):
+                    into = scale * _sum(row, h * channels, channels)
+                    if threshold > 0 and uniform_bits(key, h) < threshold:
+                        into = number(0)
+                    if len(grad_alpha):
+                        into += grad_alpha[e, h]
+                    upward[place - first, h] = into
+                    mean[h] += alpha[e, h] * into
+            for place in range(first, last):
+                e, j = order[place], source[place]
+                _spread_kept(alpha, e, heads, channels, threshold, scale, seed, share)
+                if last == first + 1:  # attention is constant: the gradient goes through the weighted sum alone
+                    for c in range(width):
+                        grad_projected[j, c] += share[c] * given[c]
+                    for k in range(len(projection) if len(grad_features) else 0):
+                        grad_features[e, k] = number(0)
+                    continue
+                for h in range(heads):
+                    into = alpha[e, h] * (upward[place - first, h] - mean[h])
+                    for c in range(channels):
+                        score[h * channels + c] = into
+                _weigh_backward(projected, j, own, features, e, projection, weight, slope, known, width, score, row)
+                for c in range(width):
+                    of_weight[c] += score[c]
+                    back[c] += row[c]
+                for c in range(width):
+                    grad_projected[j, c] += row[c] + share[c] * given[c]
                 for k in range(len(projection)):
+                    for c in range(width):
+                        of_projection[k, c] += features[e, k] * row[c]
+                for k in range(len(projection) if len(grad_features) else 0):
                     along = number(0)
                     for c in range(width):
                         along += projection[k, c] * row[c]
                     grad_features[e, k] = along
-    for j in range(zeroed, upper):
-        for c in range(width):
-            grad_l[j, c] = number(0)
-    return upward
+            for c in range(width):
+                grad_projected[i, width + c] = back[c]
+        for j in range(zeroed, cuts[block + 1]):
+            for c in range(width):
+                grad_projected[j, c] = number(0)
+        grad_projection[block] = of_projection
+        grad_att[block] = of_weight.reshape(att.shape)
