@@ -53,13 +53,13 @@ class Processes:
 
     def __init__(self, rank: int = 0, size: int = 1, group: dist.ProcessGroup | None = None) -> None:
         self.rank, self.size = rank, size
-        self._group, self._run = group, 0
+        self._group, self._run, self._failing_together = group, 0, False
 
     def require_equal(self, settings: Mapping[str, Any], what: str) -> None:
         """Raises ConfigError, the same one everywhere, where flat ``settings`` differ between the processes."""
         everybody = self.gathered(dict(settings))
         known = dict.fromkeys(name for own in everybody for name in own)
-        names = [name for name in known if any(own.get(name) != everybody[0].get(name) for own in everybody)]
+        names = [name for name in known if any(_differ(own.get(name), everybody[0].get(name)) for own in everybody)]
         if names:
             values = ", ".join(f"{own.get(names[0])!r} on process {rank}" for rank, own in enumerate(everybody))
             more = f"; and so do {', '.join(names[1:4])}" if names[1:] else ""
@@ -120,9 +120,13 @@ class Processes:
     def failing_together(self) -> Iterator[None]:
         """An exception inside is told to the others, which report it when the connection to this process breaks.
 
-        The first failure of a run is what every process raises, the others as OtherProcessError.
+        The first failure of a run is what every process raises, the others as OtherProcessError. Within itself (a
+        callback that tests in the middle of a run) it does nothing more.
         """
-        self._run = next(_runs)
+        if self._failing_together:
+            yield
+            return
+        self._run, self._failing_together = next(_runs), True
         try:
             yield
         except Exception as error:
@@ -130,6 +134,8 @@ class Processes:
             if first is None:
                 raise
             raise first from error
+        finally:
+            self._failing_together = False
 
     def _first_failure(self, error: Exception) -> OtherProcessError | None:
         """What was told before ``error``, if anything; else ``error`` is told."""
@@ -214,6 +220,8 @@ def join(mode: str, rank: int, device: torch.device, timeout_s: float) -> Proces
     ValueError for a wrong ``rank``.
     """
     if mode == "none":
+        if rank and "RANK" not in os.environ:
+            raise ValueError(f"rank is {rank}, but this process is alone (trainer.mode is none): pass 0")
         return Processes()
     timeout = timedelta(seconds=timeout_s)
     if device.type == "cuda":
@@ -254,6 +262,10 @@ def leave() -> None:
 
 _runs = count()  # each call of fit, on every process alike, has a failure of its own
 _messages: dist.ProcessGroup | None = None  # one group for all trainers of this process
+
+
+def _differ(one: Any, other: Any) -> bool:
+    return bool(one != other) and not (one != one and other != other)  # NaN is unlike itself
 
 
 def _is_lost_connection(error: BaseException) -> bool:
