@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from credit_like.config import ConfigError, UserError
 from credit_like.training import OtherProcessError, read_checkpoint
+from credit_like.training.preflight import estimated_bytes
 from credit_like.training.run_folder import ASIDE
 from credit_like.training.sharding import parts_of_optimizer
 from tests.training.shared_run import Run, Smooth, Weighed, squared
@@ -34,7 +35,7 @@ class Deep(nn.Module):
         self.layers = nn.ModuleList([nn.Linear(5, 5).double() for _ in range(3)])
         self.head = nn.Linear(5, 1).double()
         self.norm = nn.BatchNorm1d(5, momentum=None).double()
-        self.again = False
+        self.again, self.gathered = False, set[int]()
         self.layers[1].weight.requires_grad_(False)
         for p in self.parameters():
             p.data = torch.randn(p.shape, generator=generator, dtype=torch.float64) / 2
@@ -46,6 +47,7 @@ class Deep(nn.Module):
         x = x.double()
         self.norm.num_batches_tracked += 1  # a buffer that moves; batch statistics would be each process's own
         for layer in self.layers:
+            self.gathered.add(sum(not hasattr(other.bias, "to_local") for other in self.layers))
             x = x + torch.tanh(checkpoint(layer, x, use_reentrant=False) if self.again else layer(x))
         return self.head(x).squeeze(-1)
 
@@ -54,19 +56,17 @@ class Deep(nn.Module):
 
 
 class Tied(Smooth):
-    """One weight under two names, and one that nothing uses."""
+    """One weight under two names, and one that nothing uses; each process begins with others, of which 0's count."""
 
     def __init__(self) -> None:
         super().__init__()
         self.middle, self.idle = nn.Linear(7, 7).double(), nn.Linear(3, 3).double()
         self.inner = nn.Linear(7, 7).double()
         self.inner.weight = self.middle.weight
-        with torch.no_grad():
-            for index, parameter in enumerate((*self.middle.parameters(), *self.idle.parameters(), self.inner.bias)):
-                parameter.copy_(torch.linspace(-1, 1 + index, parameter.numel()).view_as(parameter))
+        self.register_buffer("shift", torch.randn(7).double())
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = torch.tanh(self.first(x.double()))
+        hidden = torch.tanh(self.first(x.double()) + self.shift)
         return self.last(torch.tanh(self.inner(torch.tanh(self.middle(hidden))))).squeeze(-1)
 
 
@@ -92,6 +92,8 @@ def trained(rank: int, run: Run, folder: Path) -> dict[str, Any]:
     return {
         "rows": trainer.history.rows,
         "state": trainer.step_state,
+        "estimate": estimated_bytes(trainer, loader, []),
+        "gathered": getattr(trainer.model, "gathered", {0}),
         "held": sum(p.to_local().numel() for p in trainer.model.parameters()),  # type: ignore[operator]
         "tested": trainer.test(loader),
         "predicted": trainer.predict(loader, "best"),
@@ -121,8 +123,10 @@ def test_two_processes_with_half_of_the_weights_learn_what_one_does(tmp_path: Pa
         for row, other in zip(*(csv_rows(tmp_path / f) for f in (name, f"{name}, alone")), strict=True):
             assert row.keys() == other.keys()
             assert all(math.isclose(float(row[c]), float(other[c]), rel_tol=1e-9) for c in row)
-        assert first["held"] + second["held"] == sum(p.numel() for p in one.model.parameters())
+        assert first["gathered"] == second["gathered"] == {0}  # of the units between two of them
         loader = alone(run).loaders()[1]
+        assert 2 * first["estimate"] == estimated_bytes(one, loader, [])
+        assert first["held"] + second["held"] == sum(p.numel() for p in one.model.parameters())
         close(first["tested"], one.test(loader))
         assert first["tested"] == second["tested"]
         in_order = [rows for pair in zip(first["predicted"], second["predicted"], strict=True) for rows in pair]
