@@ -160,7 +160,7 @@ class BatchLoop(SettingAttributes, ABC):
         """
         if self.processes.size == 1 or not self._loader_is_a_share:
             return rows
-        return torch.cat([part.to(rows.device) for part in self.processes.gathered(rows.detach().cpu())])
+        return torch.cat([part.to(rows.device) for part in self.processes.gathered(rows.detach().cpu(), Place.ROWS)])
 
     def log_batch(self, values: Mapping[str, float]) -> None:
         """Send values of this moment to the loggers, at the number of samples seen."""

@@ -36,12 +36,15 @@ class OtherProcessError(UserError):
 
 
 class Place(IntEnum):
-    """Where in a run a process is when it sends numbers."""
+    """Where in a run a process is when it sends something."""
 
     BATCH = 0
     STEP = 1
     EPOCH = 2
     OUTSIDE_TRAINING = 3
+    PARTS = 4
+    ROWS = 5
+    MAIN = 6
 
 
 class Processes:
@@ -68,10 +71,11 @@ class Processes:
                 "with the same configuration and the same command line"
             )
 
-    def gathered(self, value: T) -> list[T]:
+    def gathered(self, value: T, place: Place = Place.PARTS) -> list[T]:
         """Everybody's value, by rank. Plain data and tensors on the CPU."""
         if self._group is None:
             return [value]
+        self.exchange(place)  # objects, and numbers of another place, would be taken for one another
         values: list[Any] = [None] * self.size
         dist.all_gather_object(values, value, group=self._group)
         return values
@@ -83,6 +87,7 @@ class Processes:
         """
         if self._group is None:
             return work()
+        self.exchange(Place.MAIN)
         failure: BaseException | None = None
         told: list[Any] = [None, ""]
         if self.rank == 0:
@@ -112,7 +117,7 @@ class Processes:
             places = ", ".join(f"process {rank} {_PLACES[Place(int(row[0]))]}" for rank, row in enumerate(rows))
             raise UserError(
                 f"the processes of this run have parted: {places}. Each must go through as many batches and optimizer "
-                "steps as the others: leave a loop over self.batches on all of them, or on none"
+                "steps as the others: leave a loop over self.batches, and call self.gathered, on all of them or on none"
             )
         return [row[1 : len(numbers) + 1] for row in rows]
 
@@ -209,6 +214,9 @@ _PLACES = {
     Place.STEP: "makes an optimizer step",
     Place.EPOCH: "has ended its epoch",
     Place.OUTSIDE_TRAINING: "goes on to a batch that is not for training",
+    Place.PARTS: "has something to tell the others, such as an epoch's results",
+    Place.ROWS: "calls gathered",
+    Place.MAIN: "waits for process 0 to do something, such as a save",
 }
 
 
