@@ -183,8 +183,10 @@ class BaseTrainer(BatchLoop):
                 self._hooks("on_cancel", self, self.model)
                 raise
             except BaseException as error:
-                self._hooks("on_exception", self, self.model, error)
-                self._keep_failure(error)
+                try:
+                    self._hooks("on_exception", self, self.model, error)
+                finally:
+                    self._keep_failure(error)
                 raise
         if pruned:
             raise trial_pruned(self._epoch, self.training_metric, row[self.training_metric])
