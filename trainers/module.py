@@ -59,6 +59,8 @@ class ModuleTrainer:
         callbacks: Sequence[Any] | None = None,
         logger: Logger | Sequence[Logger] | None = None,
     ) -> None:
+        if config is not None and not isinstance(config, TrainerConfig):
+            raise TypeError(f"config is a TrainerConfig(max_epochs=..., ...); got a {type(config).__name__}")
         self.config = config if config is not None else TrainerConfig()
         self.callbacks = list(callbacks or [])
         self.loggers: list[Logger] = (
@@ -78,11 +80,12 @@ class ModuleTrainer:
         """
         engine = self._attach(model, datamodule, "fit", resume_from=ckpt_path)
         built = model.build_optimizers(self.max_epochs)  # type: ignore[operator]
-        optimizer, scheduler = built if isinstance(built, tuple | list) else (built, None)
-        if not isinstance(optimizer, Optimizer):
+        pair = isinstance(built, tuple | list) and len(built) == 2
+        optimizer, scheduler = built if pair else (built, None)
+        if not isinstance(optimizer, Optimizer) or isinstance(scheduler, Optimizer):
             raise TypeError(
                 "build_optimizers must return an optimizer or (optimizer, scheduler), not several optimizers; "
-                f"got {type(optimizer).__name__}"
+                f"got {'a list or tuple' if isinstance(built, list | tuple) else type(built).__name__}"
             )
         return engine.fit(
             engine.conf, datamodule.train_dataloader(), datamodule.val_dataloader(), optimizer, scheduler=scheduler
@@ -145,7 +148,7 @@ class ModuleTrainer:
     def early_stopping_callback(self) -> EarlyStopping | None:
         return next((callback for callback in self.callbacks if isinstance(callback, EarlyStopping)), None)
 
-    # What a module with ``automatic_optimization = False`` calls, and what a hook may replace.
+    # What a module with ``automatic_optimization = False`` calls.
 
     @property
     def loss_t(self) -> Tensor:
@@ -160,7 +163,7 @@ class ModuleTrainer:
         return self.engine.optimize(loss)
 
     def do_backward(self) -> None:
-        BaseTrainer.do_backward(self.engine)
+        self.engine._backward(self.loss_t)
 
     def do_opt_step(self) -> bool:
         """Step by hand; whether the weights moved."""
@@ -264,7 +267,8 @@ class _ModuleEngine(BaseTrainer):
         """The optimizer step of a module that does its own backward passes."""
         if not self._group.count:
             self._group.add(self._weight)
-        return self._close_group() is StepOutcome.STEPPED
+        self._outcome = self._close_group()
+        return self._outcome is StepOutcome.STEPPED
 
     def _should_stop(self, epoch: int) -> bool:
         return super()._should_stop(epoch) or self.face.should_stop

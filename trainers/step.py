@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from credit_like.config import ConfigError
 from credit_like.training import BaseTrainer
 from credit_like.training.device import environment_rank
 from credit_like.training.dispatch import FacedDispatcher
@@ -66,6 +67,8 @@ class StepTrainer:
         self.result: Mapping[str, Any] = {}
         self.state: dict[str, Any] = {}
         conf = dict(config or {})
+        if misplaced := sorted(BaseTrainer.Settings.model_fields.keys() & conf.keys()):
+            raise ConfigError(f"config: put the trainer's {', '.join(misplaced)} below config['trainer']")
         if "save_loc" not in conf:
             conf["save_loc"] = tempfile.mkdtemp(prefix="credit-like-")
             say(f"no save_loc: checkpoints go to {conf['save_loc']}")

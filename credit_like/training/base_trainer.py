@@ -20,7 +20,7 @@ from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from credit_like.config import ConfigError, Document, flat, validate
-from credit_like.training import checkpointing, inference
+from credit_like.training import arguments, checkpointing, inference
 from credit_like.training.batch_loop import BatchLoop
 from credit_like.training.batches import require_repeatable
 from credit_like.training.ensemble import dropout_active, mean_and_spread
@@ -72,7 +72,7 @@ class BaseTrainer(BatchLoop):
         callbacks: Sequence[Any] = (),
         loggers: Sequence[Logger] = (),
     ) -> None:
-        settings = validate(Document("conf['trainer']", dict(conf.get("trainer") or {})), self.Settings)
+        settings = validate(Document("conf['trainer']", arguments.trainer_section(conf)), self.Settings)
         super().__init__(model, rank, settings, run_folder_path(conf), callbacks, loggers)
         self.conf, self.direction = conf, self.training_metric_direction
         self.training_metric = self.training_metric or ("train_loss" if self.skip_validation else "valid_loss")
@@ -155,12 +155,11 @@ class BaseTrainer(BatchLoop):
         ``on_nonfinite: raise``, and ``optuna.TrialPruned`` when the trial says so. Ctrl-C raises KeyboardInterrupt;
         SIGTERM, SIGUSR1 and the time limit raise ``Stopped``: both after a checkpoint between two batches.
         """
-        self._take(
-            conf, train_loader, valid_loader, optimizer, train_criterion, valid_criterion, scaler, scheduler, metrics
-        )
         pruned = False
         with ExitStack() as cleanup:
             cleanup.enter_context(self.processes.failing_together())
+            self.train_criterion, self.valid_criterion, self.metrics = train_criterion, valid_criterion, metrics
+            self._take(conf, train_loader, valid_loader, optimizer, scaler, scheduler)
             self._open_run(cleanup, trial)
             if self.preflight:
                 preflight(self, train_loader)
@@ -184,8 +183,10 @@ class BaseTrainer(BatchLoop):
                 self._hooks("on_cancel", self, self.model)
                 raise
             except BaseException as error:
-                self._hooks("on_exception", self, self.model, error)
-                self._keep_failure(error)
+                try:
+                    self._hooks("on_exception", self, self.model, error)
+                finally:
+                    self._keep_failure(error)
                 raise
         if pruned:
             raise trial_pruned(self._epoch, self.training_metric, row[self.training_metric])
@@ -225,24 +226,20 @@ class BaseTrainer(BatchLoop):
         conf: Mapping[str, Any],
         train_loader: Any,
         valid_loader: Any,
-        optimizer: Optimizer | None,
-        train_criterion: Any,
-        valid_criterion: Any,
+        optimizer: Any,
         scaler: GradScaler | None,
         scheduler: Any,
-        metrics: Any,
     ) -> None:
+        arguments.require_conf(conf)
         require_repeatable(train_loader, "train_loader")
         require_share(train_loader, "train_loader", self.processes if self.distributed else None)
         if not self.skip_validation:
             if valid_loader is None:
                 raise TypeError("fit needs a valid_loader; without one set trainer.skip_validation: true")
             require_repeatable(valid_loader, "valid_loader")
-        if optimizer is None:
-            raise TypeError("fit needs an optimizer over trainer.model's parameters")
-        self.fit_conf, self.metrics = conf, metrics
-        self.train_loader, self.valid_loader = train_loader, valid_loader
-        self.train_criterion, self.valid_criterion = train_criterion, valid_criterion
+        arguments.require_optimizer(optimizer, self.model)
+        arguments.require_scheduler(scheduler)
+        self.fit_conf, self.train_loader, self.valid_loader = conf, train_loader, valid_loader
         self.optimizer, self.scaler = optimizer, gradient_scaler(self.device, self.autocast_dtype, scaler)
         if scheduler is None and self.use_scheduler:
             scheduler = build_scheduler(optimizer, self.settings.scheduler, self.epochs, self.direction)
@@ -311,6 +308,8 @@ class BaseTrainer(BatchLoop):
             self._close_group()
         self._require_finite()
         self._phase = "none"
+        if not self.step_state.optimizer_step and not self._skipped_in_a_row:
+            say(f"epoch {epoch} made no optimizer step: nothing called optimize(loss)")
         return self._results("train", returned, resumed=resumed)
 
     def _run_validation(self, epoch: int) -> Row:

@@ -21,6 +21,7 @@ from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from credit_like.config import UserError
+from credit_like.training import arguments
 from credit_like.training.batches import length_of, samples_in, to_device
 from credit_like.training.device import checked_rank, choose_device
 from credit_like.training.dispatch import Dispatcher
@@ -41,6 +42,7 @@ from credit_like.training.stopping import StopRequest
 from credit_like.training.wrapping import (
     distributed_data_parallel,
     replica_norm,
+    require_all_used,
     share_kept_gradients,
     share_next_gradients,
 )
@@ -71,6 +73,7 @@ class BatchLoop(SettingAttributes, ABC):
         loggers: Sequence[Logger],
     ) -> None:
         super().__init__(settings)
+        arguments.require_parts(model, loggers)
         self.save_loc, self.rank = save_loc, checked_rank(rank)
         self.distributed, self.sharded = settings.mode != "none", settings.mode == "fsdp"
         self.device = choose_device(settings.device)
@@ -132,16 +135,13 @@ class BatchLoop(SettingAttributes, ABC):
         """
         if self._phase != "train":
             raise RuntimeError(f"optimize was called during {self._phase!r}; it belongs in train_one_epoch")
+        arguments.require_loss(loss)
         if self.distributed:
             self._shared.optimized(by_samples=weight is None and self._outcome is None)
         typical = self._shared.typical if self.distributed else 0.0
         scale = self._group.add(self._weight if weight is None else weight, typical)
         self.loss_t = loss if scale == 1.0 else loss * scale
-        if self.on_nonfinite == "raise" and self.scaler is None:
-            self._finite.add(self.step_state.optimizer_step, loss)
-        with nullcontext() if self.autocast_dtype is None else torch.autocast(self.device.type, enabled=False):
-            self.do_backward()
-        self._hooks("on_after_backward", self, self.model)
+        self._backward(loss)
         full = self._group.count >= self.grad_accum_every
         self._outcome = self._close_group() if full else StepOutcome.ACCUMULATED
         if self.distributed:
@@ -160,7 +160,7 @@ class BatchLoop(SettingAttributes, ABC):
         """
         if self.processes.size == 1 or not self._loader_is_a_share:
             return rows
-        return torch.cat([part.to(rows.device) for part in self.processes.gathered(rows.detach().cpu())])
+        return torch.cat([part.to(rows.device) for part in self.processes.gathered(rows.detach().cpu(), Place.ROWS)])
 
     def log_batch(self, values: Mapping[str, float]) -> None:
         """Send values of this moment to the loggers, at the number of samples seen."""
@@ -179,6 +179,7 @@ class BatchLoop(SettingAttributes, ABC):
 
     def do_backward(self) -> None:
         """Seam: backward through ``self.loss_t``."""
+        arguments.require_gradient(self.loss_t)
         loss = self.loss_t if self.scaler is None else self.scaler.scale(self.loss_t)
         torch.autograd.backward(loss)
 
@@ -205,6 +206,15 @@ class BatchLoop(SettingAttributes, ABC):
         return self._hooks.get(cls) if default is ... else self._hooks.get(cls, default)
 
     # How it is done --------------------------------------------------------------------------------------------------
+
+    def _backward(self, loss: Tensor) -> None:
+        """Backward through ``self.loss_t``, outside autocast; ``loss`` is the same before it was weighted."""
+        if self.on_nonfinite == "raise" and self.scaler is None:
+            self._finite.add(self.step_state.optimizer_step, loss)
+        with nullcontext() if self.autocast_dtype is None else torch.autocast(self.device.type, enabled=False):
+            self.do_backward()
+        require_all_used(self.model)
+        self._hooks("on_after_backward", self, self.model)
 
     def _batches(self, loader: Any, phase: str) -> Iterator[Any]:
         training = phase == "train"
@@ -377,6 +387,7 @@ class BatchLoop(SettingAttributes, ABC):
 
     def _results(self, phase: str, returned: Mapping[str, Any] | None, resumed: bool = False) -> Row:
         """One phase's results on all processes, each metric's mean weighted by what stands behind it on each."""
+        arguments.require_results(returned, "train_one_epoch" if phase == "train" else "validate")
         row = phase_results(phase, self._recorder.means(), returned, self._weights, resumed=resumed)
         if not self.distributed:
             return row

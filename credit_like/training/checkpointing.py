@@ -61,7 +61,7 @@ def keep_failure(trainer: BaseTrainer) -> None:
     if trainer.rank or trainer.sharded:
         return
     try:
-        trainer._folder.save_aside(snapshot(trainer, trainer._epoch, alone=True))
+        trainer._folder.save_aside({**snapshot(trainer, trainer._epoch, alone=True), "at_failure": True})
     except Exception as second:  # noqa: BLE001 - whatever it is, it must not hide the first
         say(f"the state at the failure could not be kept: {second}")
 

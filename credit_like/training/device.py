@@ -33,7 +33,12 @@ def environment_rank() -> int:
 
 
 def checked_rank(rank: int) -> int:
-    """``rank``, compared with the environment's RANK when that is set. Raises ValueError when they differ."""
+    """``rank``, compared with the environment's RANK when that is set. Raises ValueError when they differ.
+
+    Raises TypeError where it is no int.
+    """
+    if not isinstance(rank, int):
+        raise TypeError(f"rank must be an int; got {rank!r}")
     stated = os.environ.get("RANK")
     if stated is not None and int(stated) != rank:
         raise ValueError(f"rank is {rank}, but the environment says RANK={stated}; pass int(os.environ['RANK'])")

@@ -37,12 +37,15 @@ class OtherProcessError(UserError):
 
 
 class Place(IntEnum):
-    """Where in a run a process is when it sends numbers."""
+    """Where in a run a process is when it sends something."""
 
     BATCH = 0
     STEP = 1
     EPOCH = 2
     OUTSIDE_TRAINING = 3
+    PARTS = 4
+    ROWS = 5
+    MAIN = 6
 
 
 class Processes:
@@ -54,13 +57,13 @@ class Processes:
 
     def __init__(self, rank: int = 0, size: int = 1, group: dist.ProcessGroup | None = None) -> None:
         self.rank, self.size = rank, size
-        self._group, self._run = group, 0
+        self._group, self._run, self._failing_together = group, 0, False
 
     def require_equal(self, settings: Mapping[str, Any], what: str) -> None:
         """Raises ConfigError, the same one everywhere, where flat ``settings`` differ between the processes."""
         everybody = self.gathered(dict(settings))
         known = dict.fromkeys(name for own in everybody for name in own)
-        names = [name for name in known if any(own.get(name) != everybody[0].get(name) for own in everybody)]
+        names = [name for name in known if any(_differ(own.get(name), everybody[0].get(name)) for own in everybody)]
         if names:
             values = ", ".join(f"{own.get(names[0])!r} on process {rank}" for rank, own in enumerate(everybody))
             more = f"; and so do {', '.join(names[1:4])}" if names[1:] else ""
@@ -69,10 +72,11 @@ class Processes:
                 "with the same configuration and the same command line"
             )
 
-    def gathered(self, value: T) -> list[T]:
+    def gathered(self, value: T, place: Place = Place.PARTS) -> list[T]:
         """Everybody's value, by rank. Plain data and tensors on the CPU."""
         if self._group is None:
             return [value]
+        self.exchange(place)  # objects, and numbers of another place, would be taken for one another
         values: list[Any] = [None] * self.size
         dist.all_gather_object(values, value, group=self._group)
         return values
@@ -84,6 +88,7 @@ class Processes:
         """
         if self._group is None:
             return work()
+        self.exchange(Place.MAIN)
         failure: BaseException | None = None
         told: list[Any] = [None, ""]
         if self.rank == 0:
@@ -113,7 +118,7 @@ class Processes:
             places = ", ".join(f"process {rank} {_PLACES[Place(int(row[0]))]}" for rank, row in enumerate(rows))
             raise UserError(
                 f"the processes of this run have parted: {places}. Each must go through as many batches and optimizer "
-                "steps as the others: leave a loop over self.batches on all of them, or on none"
+                "steps as the others: leave a loop over self.batches, and call self.gathered, on all of them or on none"
             )
         return [row[1 : len(numbers) + 1] for row in rows]
 
@@ -121,9 +126,13 @@ class Processes:
     def failing_together(self) -> Iterator[None]:
         """An exception inside is told to the others, which report it when the connection to this process breaks.
 
-        The first failure of a run is what every process raises, the others as OtherProcessError.
+        The first failure of a run is what every process raises, the others as OtherProcessError. Within itself (a
+        callback that tests in the middle of a run) it does nothing more.
         """
-        self._run = next(_runs)
+        if self._failing_together:
+            yield
+            return
+        self._run, self._failing_together = next(_runs), True
         try:
             yield
         except Exception as error:
@@ -131,6 +140,8 @@ class Processes:
             if first is None:
                 raise
             raise first from error
+        finally:
+            self._failing_together = False
 
     def _first_failure(self, error: Exception) -> OtherProcessError | None:
         """What was told before ``error``, if anything; else ``error`` is told."""
@@ -204,6 +215,9 @@ _PLACES = {
     Place.STEP: "makes an optimizer step",
     Place.EPOCH: "has ended its epoch",
     Place.OUTSIDE_TRAINING: "goes on to a batch that is not for training",
+    Place.PARTS: "has something to tell the others, such as an epoch's results",
+    Place.ROWS: "calls gathered",
+    Place.MAIN: "waits for process 0 to do something, such as a save",
 }
 
 
@@ -215,6 +229,8 @@ def join(mode: str, rank: int, device: torch.device, timeout_s: float) -> Proces
     other, ConfigError where mode and environment do not fit, ValueError for a wrong ``rank``.
     """
     if mode == "none":
+        if rank and "RANK" not in os.environ:
+            raise ValueError(f"rank is {rank}, but this process is alone (trainer.mode is none): pass 0")
         return Processes()
     timeout = timedelta(seconds=timeout_s)
     if device.type == "cuda":
@@ -257,6 +273,10 @@ def leave() -> None:
 
 _runs = count()  # each call of fit, on every process alike, has a failure of its own
 _messages: dist.ProcessGroup | None = None  # one group for all trainers of this process
+
+
+def _differ(one: Any, other: Any) -> bool:
+    return bool(one != other) and not (one != one and other != other)  # NaN is unlike itself
 
 
 def _is_lost_connection(error: BaseException) -> bool:

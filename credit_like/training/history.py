@@ -118,7 +118,10 @@ def phase_results(
             weights = batch_weights or [1.0] * len(value)
             total = sum(weights)
             value = sum(float(v) * w for v, w in zip(value, weights, strict=True)) / total if total else math.nan
-        row[column] = float(value)
+        try:
+            row[column] = float(value)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{column} must be a number, or a list of one a batch; got {value!r}") from error
     return row
 
 

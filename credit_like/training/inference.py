@@ -27,7 +27,7 @@ _END = object()
 def run_test(trainer: BaseTrainer, loaders: Any, ckpt_path: str | Path | None) -> dict[str, float]:
     """``BaseTrainer.test``: ``validate`` over each loader, its names turned into ``test_*``."""
     results: dict[str, float] = {}
-    with _deployed(trainer, ckpt_path):
+    with trainer.processes.failing_together(), _deployed(trainer, ckpt_path):
         for name, loader in _named(loaders):
             row = trainer._evaluation_row("test", trainer.step_state.epoch, loader)
             for column, value in row.items():
@@ -40,7 +40,8 @@ def run_predict(
     trainer: BaseTrainer, loaders: Any, ckpt_path: str | Path | None, step: str = "predict_step"
 ) -> list[Any]:
     """``BaseTrainer.predict``: the outputs of ``predict_step`` (or another method), one a batch, on the CPU."""
-    with _deployed(trainer, ckpt_path):
+    # Whole weights need no other process: one of them may predict alone.
+    with trainer.processes.failing_together() if trainer.sharded else nullcontext(), _deployed(trainer, ckpt_path):
         collected = [_outputs(trainer, loader, getattr(trainer, step)) for _, loader in _named(loaders)]
     return collected if _several(loaders) else collected[0]
 

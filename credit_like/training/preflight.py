@@ -36,6 +36,8 @@ def preflight(trainer: BaseTrainer, loader: Any) -> None:
         # A loader that keeps its position must not move, and loading an old one into it would skip batches.
         probe = copy.copy(loader) if hasattr(loader, "state_dict") else loader
         batch = first_batch(probe, trainer.dataloader_timeout_s)
+        if batch is None:
+            return  # the loop says that the loader is empty
         needed, free = estimated_bytes(trainer, loader, batch), free_host_bytes()
         if trainer.device.type == "cpu" and needed > free:
             say(f"preflight: training needs about {_gib(needed)}, and {_gib(free)} of memory are free")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from credit_like.config import ConfigError
+from credit_like.training.progress import say
 from credit_like.training.settings import TrainerSettings
 
 
@@ -14,6 +16,11 @@ def prepared(model: nn.Module, settings: TrainerSettings) -> nn.Module:
     Compiling happens at the first forward pass, for each shape, mode and precision that it meets anew. Raises
     ConfigError where the model cannot do what is asked.
     """
+    if settings.ensemble_size > 1 and not any(isinstance(module, _DropoutNd) for module in model.modules()):
+        say(
+            f"trainer.ensemble_size is {settings.ensemble_size}, but {type(model).__name__} has no module such as "
+            "nn.Dropout that it could switch on: unless something else in it is random, all passes are the same"
+        )
     if settings.gradient_checkpointing:
         enable = getattr(model, "gradient_checkpointing_enable", None)
         if not callable(enable):

@@ -39,6 +39,11 @@ class Recorder:
                 raise ValueError(f"record({name!r}): needs a scalar, got a tensor of shape {tuple(value.shape)}")
             # On the CPU nothing has to be waited for. Elsewhere it is read later, when the caller may have changed it.
             value = value.item() if value.is_cpu else value.detach().clone()
+        else:
+            try:
+                value = float(value)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"record({name!r}): needs a number, got {value!r}") from error
         self._unread.append((name, value, float(weight)))
         if len(self._unread) >= _READ_AT:
             read(self)

@@ -6,7 +6,7 @@ and the optimizer's state are then DTensors too. In a checkpoint every tensor is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ def fully_sharded(model: nn.Module, device: torch.device) -> nn.Module:
     and must be called as modules; all else is gathered together. Without the method the model is one unit: gradients,
     optimizer and averages are still split, but in a pass each process has all weights.
 
-    Raises ConfigError for a parameter without dimensions, which cannot be split.
+    Raises ConfigError for a parameter without dimensions, which cannot be split, and for one that two units share.
     """
     from torch.distributed.device_mesh import init_device_mesh  # takes a while, and only this mode needs it
     from torch.distributed.fsdp import fully_shard
@@ -35,13 +35,29 @@ def fully_sharded(model: nn.Module, device: torch.device) -> nn.Module:
             raise ConfigError(
                 f"trainer.mode is fsdp, but the parameter {name} has no dimension to split: give it the shape (1,)"
             )
+    units: tuple[nn.Module, ...] = tuple(getattr(model, "fsdp_units", tuple)())
+    _require_one_unit_each(model, units)
     for tensor in (*model.parameters(), *model.buffers()):
         dist.broadcast(tensor.detach(), 0)
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
-    units: Iterable[nn.Module] = getattr(model, "fsdp_units", tuple)()
     for module in (*units, model):
         fully_shard(module, mesh=mesh, reshard_after_forward=True)
     return model
+
+
+def _require_one_unit_each(model: nn.Module, units: Sequence[nn.Module]) -> None:
+    within = {id(unit) for unit in units}
+    names = {name for name, module in model.named_modules(remove_duplicate=False) if id(module) in within}
+    home: dict[int, tuple[str, str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        above = name.split(".")[:-1]
+        innermost = next((p for n in range(len(above), 0, -1) if (p := ".".join(above[:n])) in names), "")
+        first, unit = home.setdefault(id(parameter), (name, innermost))
+        if unit != innermost:
+            raise ConfigError(
+                f"trainer.mode is fsdp, but {first} and {name} are one parameter, which cannot be in two units: leave "
+                f"{' and '.join(filter(None, (unit, innermost)))} out of fsdp_units(), or name what holds both"
+            )
 
 
 def whole(value: Any) -> Any:

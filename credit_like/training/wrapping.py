@@ -7,6 +7,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from credit_like.config import UserError
+
 _WRAPPERS = ("DistributedDataParallel", "DataParallel", "OptimizedModule")
 
 
@@ -24,6 +26,24 @@ def distributed_data_parallel(model: nn.Module, device: torch.device) -> nn.Modu
     if not any(p.requires_grad for p in model.parameters()):
         return model  # nothing to average, which torch refuses to wrap
     return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
+
+
+def require_all_used(model: nn.Module) -> None:
+    """After a backward pass that averages gradients. Raises UserError, naming them, where weights got none.
+
+    torch would wait for them: with an error at the next forward pass, or for ever where another process used them.
+    """
+    if not isinstance(model, DistributedDataParallel) or not model.require_backward_grad_sync:
+        return
+    if all(parameter.grad is not None for parameter in model.parameters() if parameter.requires_grad):
+        return
+    idle = [name for name, p in unwrapped(model).named_parameters() if p.requires_grad and p.grad is None]
+    more = f" and {len(idle) - 3} more" if len(idle) > 3 else ""
+    raise UserError(
+        f"the loss did not depend on {', '.join(idle[:3])}{more}, and with trainer.mode: ddp it must depend on every "
+        "weight that is trained, on every process: set requires_grad to False before the trainer is made, or let them "
+        "in with 0 * weight.sum()"
+    )
 
 
 def share_next_gradients(model: nn.Module, wanted: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from credit_like.config import ConfigError
-from credit_like.training import CheckpointError, EarlyStopping, LRMonitor, ModelCheckpoint
+from credit_like.training import (
+    Callback,
+    CheckpointError,
+    EarlyStopping,
+    LRMonitor,
+    ModelCheckpoint,
+    NonFiniteLossError,
+)
 from credit_like.training.checkpoint import sidecar_of
 from trainers.module import ModuleTrainer, TrainerConfig
 
@@ -158,6 +166,26 @@ def test_a_resume_is_from_the_file_that_is_named(tmp_path: Path, capsys: pytest.
         trainer(tmp_path, 5).fit(Regression(), Data(), ckpt_path=tmp_path / "checkpoints" / "nowhere.pt")
 
 
+def test_the_state_at_a_failure_is_no_place_to_go_on_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It was taken in mid-epoch, and knows nothing of where: the run goes on from its latest checkpoint."""
+
+    class Failing(Regression):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            if self.calls.count(("train", 1)) == 2:
+                raise ZeroDivisionError
+            return super().training_step(batch, batch_idx)
+
+    with pytest.raises(ZeroDivisionError):
+        trainer(tmp_path).fit(Failing(), Data())
+    aside = tmp_path / "checkpoints" / "exception_checkpoint.pt"
+    model = Regression()
+    trainer(tmp_path).fit(model, Data(), ckpt_path=aside)
+    said = capsys.readouterr().err
+    assert f"not resumed from: {aside} is the state at a failure, somewhere within epoch 1" in said
+    assert "resuming from checkpoint.pt: 1 epoch(s) done" in said
+    assert model.calls.count(("train", 0)) == 2
+
+
 def test_the_centre_is_calibrated_before_every_test(tmp_path: Path) -> None:
     class OneClass(Regression):
         def calibrate_svdd_center(self, loader: Any, device: torch.device) -> None:
@@ -190,13 +218,52 @@ def test_a_module_that_steps_itself_is_the_same_as_one_that_does_not(tmp_path: P
                 trainer.optimize(loss)
             return {"loss": loss.detach()}
 
+    class Watch(Callback):
+        def __init__(self) -> None:
+            self.seen: list[Any] = []
+
+        def on_after_backward(self, trainer: Any, model: nn.Module) -> None:
+            self.seen.append("backward")
+
+        def on_train_batch_end(self, trainer: Any, model: nn.Module, outputs: Any, batch: Any, batch_idx: int) -> None:
+            self.seen.append((outputs, batch_idx))
+
+        def start(self, samples: int, epoch: int) -> None:
+            self.seen.append((samples, epoch))
+
+        def log_batch(self, values: Any, samples: int) -> None:
+            self.seen.append((dict(values), samples))
+
+        def log_epoch(self, row: Any, epoch: int) -> None:
+            self.seen.append((dict(row), epoch))
+
+        def close(self) -> None:
+            self.seen.append("closed")
+
     torch.manual_seed(0)
     automatic = Regression()
     manual = Manual()
     manual.load_state_dict(automatic.state_dict())
-    trainer(tmp_path / "a").fit(automatic, Data())
-    trainer(tmp_path / "b").fit(manual, Data())
+    watched = []
+    for name, model in (("a", automatic), ("b", manual)):
+        watched.append(Watch())
+        trainer(tmp_path / name, callbacks=watched[-1:], log_every_n_steps=2).fit(model, Data())
+    assert watched[0].seen == watched[1].seen
     assert torch.equal(manual.line.weight, automatic.line.weight)
+
+
+def test_a_loss_that_is_not_finite_is_named_where_a_module_steps_itself(tmp_path: Path) -> None:
+    class Manual(Regression):
+        automatic_optimization = False
+
+        def training_step(self, batch: Any, batch_idx: int) -> None:
+            trainer: Any = self.trainer
+            trainer.loss_t = super().training_step(batch, batch_idx) * (math.nan if batch_idx == 1 else 1)
+            trainer.do_backward()
+            trainer.do_opt_step()
+
+    with pytest.raises(NonFiniteLossError, match="the training loss is nan at optimizer step 1"):
+        trainer(tmp_path).fit(Manual(), Data())
 
 
 def test_should_stop_ends_after_the_epoch(tmp_path: Path) -> None:
@@ -216,8 +283,15 @@ def test_what_cannot_be_is_said(tmp_path: Path) -> None:
         def build_optimizers(self, max_epochs: int) -> Any:
             return [super().build_optimizers(max_epochs)], []
 
-    with pytest.raises(TypeError, match="not several optimizers; got list"):
-        trainer(tmp_path).fit(Two(), Data())
+    class Pair(Regression):
+        def build_optimizers(self, max_epochs: int) -> Any:
+            return [super(Pair, self).build_optimizers(max_epochs) for _ in range(2)]
+
+    for several in (Two(), Pair()):
+        with pytest.raises(TypeError, match="not several optimizers; got a list or tuple"):
+            trainer(tmp_path).fit(several, Data())
+    with pytest.raises(TypeError, match=r"config is a TrainerConfig\(max_epochs=\.\.\., \.\.\.\); got a dict"):
+        ModuleTrainer({"max_epochs": 2})  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="'valid_auc' is in no row of results"):
         trainer(tmp_path, callbacks=[EarlyStopping("val_auc")]).fit(Regression(), Data())
     both = [EarlyStopping("val_loss"), ModelCheckpoint("val_bias", "max")]

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from credit_like.config import ConfigError
 from credit_like.training import EarlyStopping, MetricsJSONL, ModelCheckpoint, read_metrics_jsonl
 from credit_like.training.hooks import Hook, LambdaHook
 from trainers.step import StepTrainer
@@ -102,6 +103,12 @@ def test_a_step_that_returns_no_dict_is_told(tmp_path: Path, returned: Any) -> N
     trainer = StepTrainer(net, careless, data, epochs=1, config=conf(tmp_path))
     with pytest.raises(TypeError, match=r"careless must return a dict such as \{'loss': loss\}; got"):
         trainer.fit()
+
+
+def test_settings_in_the_wrong_place_are_told(tmp_path: Path) -> None:
+    net, data = regression(1)
+    with pytest.raises(ConfigError, match=r"put the trainer's epochs, seed below config\['trainer'\]"):
+        StepTrainer(net, mse, data, config={"save_loc": str(tmp_path), "seed": 1, "epochs": 3, "mine": 0})
 
 
 def test_without_a_loss_there_is_no_backward_pass(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,7 @@ class Run:
     noise: bool = False
     whole_validation: bool = False
     epochs: int = EPOCHS
+    more: dict[str, Any] = field(default_factory=dict)  # settings
 
     def trainer(self, rank: int, folder: Path, **settings: Any) -> ToyTrainer:
         torch.manual_seed(rank)  # rank 0's weights are what counts
@@ -63,7 +64,7 @@ class Run:
             "epochs": self.epochs, "mode": self.mode, "use_ema": True, "ema_decay": 0.9, "log_every_n_steps": 2,
             "grad_accum_every": self.accumulate, "grad_max_norm": self.clip, "load_weights": True, "seed": 3,
         }  # fmt: skip
-        return self.kind(self.model(), rank, {"save_loc": str(folder), "trainer": {**conf, **settings}})
+        return self.kind(self.model(), rank, {"save_loc": str(folder), "trainer": {**conf, **self.more, **settings}})
 
     def loaders(self) -> tuple[Any, Any]:
         train, valid = Samples(self.samples, 1, noise=self.noise), Samples(11, 2)

@@ -20,7 +20,8 @@ pytestmark = pytest.mark.usefixtures("quick_disk")
 
 
 def test_arguments_reach_the_subclass_as_they_are(tmp_path: Path) -> None:
-    given: dict[str, Any] = {name: object() for name in ("conf", "metrics", "train_criterion", "valid_criterion")}
+    given: dict[str, Any] = {name: object() for name in ("metrics", "train_criterion", "valid_criterion")}
+    given["conf"] = {"own": 1}
     got: list[dict[str, Any]] = []
 
     class Asking(BaseTrainer):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 from credit_like.training import BaseTrainer, Callback, Hook, LambdaHook, MainProcessHook
@@ -201,3 +202,16 @@ def test_a_stop_and_a_failure_are_told_apart(tmp_path: Path) -> None:
     assert heard == ["ValueError('mine')", "cancel"]
     assert (tmp_path / "a" / "exception_checkpoint.pt").exists()
     assert not (tmp_path / "b" / "exception_checkpoint.pt").exists()
+
+
+def test_a_hook_that_fails_at_a_failure_loses_neither_the_state_nor_the_first_error(tmp_path: Path) -> None:
+    def server_is_gone(trainer: Any, model: nn.Module, error: BaseException) -> None:
+        raise ConnectionError("no answer")
+
+    hooks = [LambdaHook(on_exception=server_is_gone), LambdaHook(after_step=lambda trainer: 1 / 0)]
+    trainer = ToyTrainer(Net(), 0, {"save_loc": str(tmp_path)}, hooks)
+    optimizer = torch.optim.SGD(trainer.model.parameters(), 0.01)
+    with pytest.raises(ConnectionError) as raised:
+        trainer.fit({}, batches_of(), batches_of(8), optimizer, nn.MSELoss(), nn.MSELoss())
+    assert isinstance(raised.value.__context__, ZeroDivisionError)
+    assert (tmp_path / "exception_checkpoint.pt").exists()

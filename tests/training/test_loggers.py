@@ -159,7 +159,8 @@ def test_loggers_are_closed_after_an_exception(tmp_path: Path) -> None:
     assert logger.told == [("start", 0, 0), "close"]
 
 
-def test_only_rank_0_logs(tmp_path: Path) -> None:
+def test_only_rank_0_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     conf = {"save_loc": str(tmp_path), "trainer": {"use_tensorboard": True}}
-    assert ToyTrainer(Net(), 1, conf, loggers=[Listed()])._loggers == []
-    assert len(ToyTrainer(Net(), 0, conf, loggers=[Listed()])._loggers) == 2
+    for rank, loggers in ((0, 2), (1, 0)):
+        monkeypatch.setenv("RANK", str(rank))
+        assert len(ToyTrainer(Net(), rank, conf, loggers=[Listed()])._loggers) == loggers

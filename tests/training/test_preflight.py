@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from credit_like.training.failures import explained
-from credit_like.training.preflight import DataLoadingHangError, bytes_in, estimated_bytes, undone
+from credit_like.training.preflight import DataLoadingHangError, bytes_in, estimated_bytes, preflight, undone
 from credit_like.training.rng import rng_state
 from tests.training.toys import Setup, batches_of, frozen, outcome
 
@@ -81,6 +81,23 @@ def test_the_estimate_counts_what_an_optimizer_keeps(tmp_path: Path) -> None:
     batch = (torch.zeros(4, 5), {"y": torch.zeros(4, dtype=torch.float64)})
     assert bytes_in(batch) == 4 * 5 * 4 + 4 * 8
     assert estimated_bytes(trainer, [batch], batch) == 5 * weights + bytes_in(batch)
+
+
+def test_an_empty_loader_is_left_to_the_loop_which_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[Any] = []
+
+    def measure(trainer: Any, batch: Any) -> int:
+        measured.append(batch)
+        return 0
+
+    monkeypatch.setattr("credit_like.training.preflight.peak_of_one_step", measure)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 0))
+    trainer = Setup().trainer(tmp_path)
+    trainer.device = torch.device("cuda")
+    preflight(trainer, [])
+    assert measured == []
+    preflight(trainer, batches_of())
+    assert len(measured) == 1
 
 
 def test_running_out_of_memory_says_what_to_lower(tmp_path: Path) -> None:

@@ -227,11 +227,14 @@ def test_a_trainer_that_failed_before_its_first_checkpoint_counts_from_the_begin
     sgd = torch.optim.SGD(trainer.model.parameters(), 0.01)
     fit = partial(trainer.fit, {}, batches_of(), batches_of(8), sgd, nn.MSELoss(), nn.MSELoss())
     trainer.epochs = 2
+    trainer.losses = (0.5,)  # better than what comes, and of an epoch that never was
     with monkeypatch.context() as patch:
         patch.setattr(RunFolder, "save", lambda *_, **__: accident())
         with pytest.raises(Accident):
             fit()
+    trainer.losses = (1.0,)
     fit()
     state = read_checkpoint(tmp_path / "never" / LATEST)
     assert [row["epoch"] for row in state["rows"]] == epochs_of(trainer) == [0, 1]
+    assert state["patience"] == {"best_epoch": 0, "best_value": 1.0}
     assert state["step_state"] == read_checkpoint(tmp_path / "other" / LATEST)["step_state"]

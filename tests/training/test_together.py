@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
 from credit_like.config import ConfigError, UserError
@@ -23,9 +24,9 @@ from credit_like.training import (
     read_checkpoint,
 )
 from credit_like.training.run_folder import RunFolder
-from tests.training.shared_run import Run, Weighed, squared
+from tests.training.shared_run import Run, Smooth, Weighed, squared
 from tests.training.together import results, together
-from tests.training.toys import Net, outcome
+from tests.training.toys import Net, ToyTrainer, outcome
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 
@@ -167,6 +168,51 @@ def test_a_failure_of_one_process_ends_both_and_a_resume_is_exact(
     assert outcome(tmp_path / "run") == outcome(stopped[0] / "undisturbed")
 
 
+class SometimesUsed(Smooth):
+    """Process 1 uses a weight that process 0 does not, and would wait for its gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.branch = nn.Linear(5, 1).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        own = self.branch(x.double()).squeeze(-1) if torch.distributed.get_rank() else 0.0
+        return super().forward(x) + own
+
+
+class FailingInTest(ToyTrainer):
+    def validate(self, *arguments: Any) -> None:
+        if self.rank and self._phase == "test":
+            raise ZeroDivisionError("by zero")
+        super().validate(*arguments)
+
+
+def failing(rank: int, where: str, folder: Path) -> None:
+    run = Run(epochs=1, kind=FailingInTest, model=SometimesUsed if where == "a weight" else Smooth)
+    trainer = run.trainer(rank, folder)
+    train, valid = run.loaders()
+    optimizer = torch.optim.SGD(trainer.model.parameters(), 0.1)
+    trainer.fit({}, iter(train) if rank and where == "an argument" else train, valid, optimizer, squared, squared)
+    trainer.test(valid)
+
+
+FAILURES = {
+    "a weight": (0, "the loss did not depend on branch.weight, branch.bias, and with trainer.mode: ddp it must"),
+    "test": (1, "ZeroDivisionError: by zero"),
+    "an argument": (1, "TypeError: train_loader is a one-shot"),
+}
+
+
+@pytest.mark.parametrize("where", ["a weight", "test", pytest.param("an argument", marks=pytest.mark.slow)])
+def test_a_failure_of_one_process_is_what_the_other_reports(where: str, tmp_path: Path) -> None:
+    """Before the first batch, in a backward pass that the other waits in, and outside ``fit``."""
+    who, message = FAILURES[where]
+    endings = together(failing, tmp_path, where, tmp_path / "run")
+    assert message in f"{type(endings[who].error).__name__}: {endings[who].error}"
+    assert isinstance(endings[1 - who].error, OtherProcessError), endings
+    assert str(endings[1 - who].error).startswith(f"process {who} of 2 failed: {message}")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("who", [0, 1])
 def test_a_killed_process_ends_the_other_and_a_resume_is_exact(
@@ -198,7 +244,15 @@ def test_a_process_that_hangs_ends_the_run_in_the_configured_time_and_is_named(t
     assert "process 1 of 2 was lost: killed, out of memory, or silent for longer than" in str(waiting.error)
 
 
+def with_a_nan(rank: int, folder: Path) -> None:
+    """A configuration that is nowhere unlike, though NaN is unlike itself."""
+    run = Run(epochs=1)
+    trainer = ToyTrainer(Smooth(), rank, {"save_loc": str(folder), "weight": math.nan, "trainer": {"mode": "ddp"}})
+    trainer.fit({}, *run.loaders(), torch.optim.SGD(trainer.model.parameters(), 0.1), squared, squared)
+
+
 def other_settings(rank: int, folder: Path) -> str:
+    with_a_nan(rank, folder.with_name("nan"))
     try:
         Run(accumulate=1 + rank, clip=rank).fit(rank, folder)
     except UserError as error:

@@ -70,11 +70,12 @@ def test_every_process_takes_the_same_decision(tmp_path: Path) -> None:
     assert (tmp_path / "pruned" / "trial_results" / "trial_4" / "checkpoint.pt").exists()
 
 
-def mishap(rank: int, folder: Path, kind: type[ToyTrainer], loader: Any) -> str:
+def mishap(rank: int, folder: Path, kind: type[ToyTrainer], loader: Any, mode: str = "ddp") -> str:
     """How a run ends that cannot go on, on both processes at once: these can try another one afterwards."""
-    trainer = Run(kind=kind).trainer(rank, folder)
+    trainer = Run(kind=kind, mode=mode).trainer(rank, folder)
+    valid = Run().loaders()[1]
     try:
-        trainer.fit({}, loader, batches_of(8), torch.optim.SGD(trainer.model.parameters(), 0.1), squared, squared)
+        trainer.fit({}, loader, valid, torch.optim.SGD(trainer.model.parameters(), 0.1), squared, squared)
     except UserError as error:
         return str(error)
     return "done"
@@ -107,6 +108,25 @@ class Bypassing(ToyTrainer):
             self.optimize(squared(unwrapped(self.model)(x), y))
 
 
+class GatheringAlone(ToyTrainer):
+    """Only one process asks for the rows of all."""
+
+    def validate(self, epoch: int, valid_loader: Any, *rest: Any) -> None:
+        super().validate(epoch, valid_loader, *rest)
+        if self.rank:
+            self.gathered(torch.zeros(3))
+
+
+class LeavingValidation(ToyTrainer):
+    """Where each has a part of the weights, one process leaves its validation before the other."""
+
+    def validate(self, epoch: int, valid_loader: Any, criterion: Any, metrics: Any) -> None:
+        for x, y in self.batches(valid_loader, "valid"):
+            self.record("loss", criterion(self.model(x), y))
+            if self.rank:
+                break
+
+
 def mishaps(rank: int, folder: Path) -> dict[str, str]:
     own = batches_of(16, seed=rank)
     wrong = DataLoader(Samples(8, 0), batch_sampler=PartitionedBatchSampler(8, 4, rank=1, num_replicas=3))
@@ -117,6 +137,9 @@ def mishaps(rank: int, folder: Path) -> dict[str, str]:
         "alike": mishap(rank, folder / "d", ToyTrainer, DataLoader(Samples(8, 0), 4)),
         "wrong share": mishap(rank, folder / "e", ToyTrainer, wrong),
         "unknown": mishap(rank, folder / "f", ToyTrainer, own),
+        "gathering alone": mishap(rank, folder / "h", GatheringAlone, own),
+        "leaving validation": mishap(rank, folder / "i", LeavingValidation, own, "fsdp"),
+        # Last, since process 0 only notices when the connection to process 1 breaks.
         "poisoned": mishap(rank, folder / "g", Poisoned, own),
     }
 
@@ -130,6 +153,10 @@ MISHAPS = {
     "wrong share": "train_loader is the share of process 1 of 3, but this is process ",
     "unknown": "done",
     "poisoned": "the training loss is nan at optimizer step ",
+    "gathering alone": "the processes of this run have parted: process 0 has something to tell the others, such as an "
+    "epoch's results, process 1 calls gathered. Each must go",
+    "leaving validation": "the processes of this run have parted: process 0 goes on to a batch that is not for training"
+    ", process 1 has something to tell the others",
 }
 
 
@@ -141,4 +168,4 @@ def test_what_cannot_go_on_ends_all_by_name(tmp_path: Path) -> None:
         for part in said:
             assert part[name].split(" failed: ")[-1].startswith(message), (name, part[name])
     doubt = "train_loader does not say that each of the 2 processes gets a share of its own"
-    assert [ending.printed.count(doubt) for ending in endings] == [5, 0]
+    assert [ending.printed.count(doubt) for ending in endings] == [7, 0]
