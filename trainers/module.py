@@ -183,6 +183,11 @@ class ModuleTrainer:
     ) -> _ModuleEngine:
         """Set up data and module for ``stage``, and the engine around them."""
         if datamodule is not None:
+            if not callable(getattr(datamodule, "setup", None)):
+                raise TypeError(
+                    f"the datamodule, a {type(datamodule).__name__}, has no setup(stage); see ModuleTrainer for what "
+                    "it needs, or use BaseTrainer, which takes loaders"
+                )
             datamodule.setup(stage)
             _call(model, "setup", datamodule)
         self.datamodule = datamodule

@@ -78,15 +78,15 @@ class RunFolder:
             self._lock.close()  # closing gives the flock back
             self._lock = None
 
-    def refusal(self) -> str:
-        """Why nothing new may begin here, and what to do; empty where something may."""
+    def refusal(self, log: Path) -> str:
+        """Why nothing new, which writes ``log``, may begin here, and what to do; empty where something may."""
         names = (LATEST, BACKUP, BEST, self.best_name)
         if any((self.path / name).exists() for name in names) or self._epoch_files():
             return f"{self.path} holds a run already; resume it (trainer.load_weights: true) or name another save_loc"
-        if (self.path / LOG).exists():  # killed before its first checkpoint, or somebody removed those
+        if log.exists():  # killed before its first checkpoint, or somebody removed those
             return (
-                f"{self.path} holds the {LOG} of a run, and no checkpoint to resume from; remove it to begin anew, or "
-                "name another save_loc"
+                f"{log} is of a run, and {self.path} holds no checkpoint to resume from; remove the log to begin anew, "
+                "or name another save_loc"
             )
         return ""
 

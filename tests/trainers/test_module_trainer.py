@@ -292,6 +292,8 @@ def test_what_cannot_be_is_said(tmp_path: Path) -> None:
             trainer(tmp_path).fit(several, Data())
     with pytest.raises(TypeError, match=r"config is a TrainerConfig\(max_epochs=\.\.\., \.\.\.\); got a dict"):
         ModuleTrainer({"max_epochs": 2})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"the datamodule, a list, has no setup\(stage\)"):
+        trainer(tmp_path).fit(Regression(), [])
     with pytest.raises(ConfigError, match="'valid_auc' is in no row of results"):
         trainer(tmp_path, callbacks=[EarlyStopping("val_auc")]).fit(Regression(), Data())
     both = [EarlyStopping("val_loss"), ModelCheckpoint("val_bias", "max")]

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from credit_like.config import UserError
 from credit_like.training import read_checkpoint
 from credit_like.training.stopping import Stopped
 from tests.training.toys import Net, Scripted, ToyTrainer, batches_of, fit_scripted, send
@@ -94,6 +95,15 @@ def test_folders_of_a_trial(tmp_path: Path) -> None:
         assert (tmp_path / "trial_results" / f"training_log_{number}.csv").exists()
     assert not list(tmp_path.glob("*.pt"))
     assert not (tmp_path / "training_log.csv").exists()
+
+
+def test_the_log_of_a_trial_without_checkpoints_is_not_overwritten(tmp_path: Path) -> None:
+    log = tmp_path / "trial_results" / "training_log_7.csv"
+    log.parent.mkdir()
+    log.write_text("epoch\n0\n")
+    with pytest.raises(UserError, match=r"training_log_7\.csv is of a run, and .*trial_7 holds no checkpoint"):
+        fit_scripted(tmp_path, fit={"trial": Fake()})
+    assert log.read_text() == "epoch\n0\n"
 
 
 def test_without_a_trial_nothing_prunes(tmp_path: Path) -> None:
