@@ -59,7 +59,7 @@ def test_a_folder_that_holds_a_run_is_refused_and_left_alone(left: str, tmp_path
 def test_the_log_of_a_run_without_a_checkpoint_is_left_alone_with_a_remedy_that_helps(tmp_path: Path) -> None:
     log = tmp_path / "training_log.csv"
     log.write_text("precious")
-    with pytest.raises(UserError, match=r"no checkpoint to resume from; remove it to begin anew, or name another"):
+    with pytest.raises(UserError, match=r"no checkpoint to resume from; remove the log to begin anew, or name another"):
         fit_scripted(tmp_path)
     assert log.read_text() == "precious"
     log.unlink()
