@@ -145,11 +145,14 @@ def tables(folder: Path) -> dict[str, str]:
     }
 
 
-def _scaling(folder: Path) -> str:
-    report = json.loads((folder / "scaling.json").read_text())
-    rows = [
+SCALING_HEAD = ("processes, mode", "batch of all", "ms a step", "windows/s", "of so many times one", "of as many apart")
+
+
+def scaling_rows(report: dict[str, Any]) -> list[tuple[str, ...]]:
+    """The cells below ``SCALING_HEAD``, a row a measured way to train."""
+    return [
         (
-            f"{row['processes']} {'apart' if row['mode'] == 'apart' else row['mode']}",
+            f"{row['processes']} {row['mode']}",
             f"{row['batch']}",
             f"{row['milliseconds_a_step']:.1f}",
             f"{row['windows_per_second']:,}",
@@ -158,13 +161,16 @@ def _scaling(folder: Path) -> str:
         )
         for row in report["training"]
     ]
-    head = ("processes, mode", "batch of all", "ms a step", "windows/s", "of so many times one", "of as many apart")
+
+
+def _scaling(folder: Path) -> str:
+    report = json.loads((folder / "scaling.json").read_text())
     where = report["machine"]
     load = f"{where['cores']} cores, load average {where['load_average_before']} before the start"
     load += (
         ": other work ran beside it, so read rows against each other only." if where["load_average_before"] > 1 else "."
     )
-    return f"{_markdown(head, rows)}\n\n{load}"
+    return f"{_markdown(SCALING_HEAD, scaling_rows(report))}\n\n{load}"
 
 
 def _markdown(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], numbers: int = 1) -> str:

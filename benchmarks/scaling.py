@@ -27,7 +27,7 @@ from applications._job import load_job
 from applications.demo import ATTACKS, QUICK
 from applications.ingest import main as ingest
 from benchmarks._pages import filled
-from benchmarks._scale_page import PAGE, tables
+from benchmarks._scale_page import PAGE, SCALING_HEAD, scaling_rows, tables
 from benchmarks._timing import machine, table
 from credit_like.can import COLUMNS, write_simulated_dataset
 
@@ -156,19 +156,7 @@ def bytes_a_frame(logs: Path) -> dict[str, float]:
 
 def shown(report: dict[str, Any]) -> str:
     """The report as text."""
-    lines = [
-        (
-            f"{row['processes']} {row['mode']}",
-            f"{row['batch']}",
-            f"{row['milliseconds_a_step']:.1f}",
-            f"{row['windows_per_second']:,}",
-            f"{row['efficiency']:.0%}",
-            f"{row['efficiency_of_machine']:.0%}",
-        )
-        for row in report["training"]
-    ]
-    head = ("processes, mode", "batch of all", "ms a step", "windows/s", "of so many times one", "of as many apart")
-    text = [f"on {report['device']}", table(head, lines)]
+    text = [f"on {report['device']}", table(SCALING_HEAD, scaling_rows(report))]
     sums = report["all_reduce"]
     if sums is not None:
         text.append(

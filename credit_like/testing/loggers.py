@@ -26,13 +26,13 @@ class LoggerContract:
 
     def make(self, folder: Path) -> Logger:
         """A fresh logger that writes below ``folder``."""
-        raise NotImplementedError("a contract needs make(folder)")  # what a test class that forgot it fails with
+        # What a test class that forgot it fails with.
+        raise NotImplementedError("a contract needs make(folder)")
 
     def epochs_logged(self, folder: Path) -> Points:
         """What the logger has written about epochs below ``folder``: ``{"valid_loss": [(epoch, value), ...], ...}``."""
-        raise NotImplementedError(
-            "a contract needs epochs_logged(folder)"
-        )  # what a test class that forgot it fails with
+        # What a test class that forgot it fails with.
+        raise NotImplementedError("a contract needs epochs_logged(folder)")
 
     def test_it_is_a_logger(self, tmp_path: Path) -> None:
         logger = self.make(tmp_path)

@@ -6,7 +6,6 @@ precision, accumulation, clipping, EMA, counters) lives behind ``optimize`` and 
 
 from __future__ import annotations
 
-import json
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +18,7 @@ from torch import nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
-from credit_like.config import ConfigError, Document, flat, validate
+from credit_like.config import ConfigError, Document, validate
 from credit_like.training import arguments, checkpointing, inference
 from credit_like.training.batch_loop import BatchLoop
 from credit_like.training.batches import require_repeatable
@@ -249,8 +248,7 @@ class BaseTrainer(BatchLoop):
     def _open_run(self, cleanup: ExitStack, trial: Trial | bool) -> None:
         """Lock the folder, resume or refuse, open the loggers; ``cleanup`` undoes it all, whatever happens."""
         self.history.path = self.save_loc / LOG
-        plain = json.loads(checkpointing.as_json(self.conf, other=lambda value: type(value).__name__))
-        self.processes.require_equal(flat(plain), "the configuration")
+        self.processes.require_equal(checkpointing.comparable(self.conf), "the configuration")
         number = self.processes.main_does(lambda: None if isinstance(trial, bool) else trial.number)
         if number is not None:
             self.save_loc = trial_folder(run_folder_path(self.conf), number)

@@ -29,7 +29,7 @@ from credit_like.training.distribution import Place, SharedBatch, join
 from credit_like.training.ema import EMATracker
 from credit_like.training.history import Row, over_processes, phase_results, prefixed
 from credit_like.training.loggers import Logger, TensorBoardLogger
-from credit_like.training.partition import share_of
+from credit_like.training.partition import require_as_many, share_of
 from credit_like.training.position import Position
 from credit_like.training.precision import autocast, autocast_dtype
 from credit_like.training.preparation import prepared
@@ -271,24 +271,14 @@ class BatchLoop(SettingAttributes, ABC):
             Place.BATCH, ended, self._weight, self._stop.reason, not ended and self._checkpoint_is_due()
         )
         limit = "set trainer.batches_per_epoch to at most the shortest"
-        self._require_as_many("training", [bool(row[0]) for row in told], index, limit)
+        require_as_many("training", [row[0] for row in told], f"{index + 1} of epoch {self._epoch}", limit)
         stop = self._stop.settle([int(row[2]) for row in told])
         self._shared.take([row[1] for row in told], (stop, any(row[3] for row in told)))
 
     def _meet_outside_training(self, index: int, ended: bool, phase: str) -> None:
         """Before a batch of sharded weights' other phases, whose every forward pass is made by all processes."""
         told = self.processes.exchange(Place.OUTSIDE_TRAINING, ended)
-        limit = "set trainer.mode: ddp, where each may have as many as it likes"
-        self._require_as_many(phase, [bool(row[0]) for row in told], index, limit)
-
-    def _require_as_many(self, phase: str, ended: Sequence[bool], index: int, remedy: str) -> None:
-        """Raises UserError where the loaders of only some processes have ended before batch ``index``."""
-        if any(ended) and not all(ended):
-            counts = ", ".join(f"process {rank} {'has no more' if e else 'has'}" for rank, e in enumerate(ended))
-            raise UserError(
-                f"the {phase} loaders differ in length: of batch {index + 1} of epoch {self._epoch}, {counts}. Give "
-                f"each process as many batches as the others (PartitionedBatchSampler does), or {remedy}"
-            )
+        require_as_many(phase, [row[0] for row in told], f"{index + 1} of epoch {self._epoch}", "set trainer.mode: ddp")
 
     def _meet_at_the_end(self) -> None:
         """Behind an epoch's last batch, which is the same on all processes, as their weights must be."""

@@ -182,6 +182,11 @@ def restore(trainer: BaseTrainer, state: Mapping[str, Any], path: Path) -> None:
         trainer._partial_epoch, trainer._epoch_rng = partial, own["rng"]["epoch_start"]
 
 
+def comparable(conf: Mapping[str, Any]) -> dict[str, Any]:
+    """``conf`` by dotted names, equal in all processes that were given the same: of an object, its type alone."""
+    return flat(json.loads(as_json(conf, other=lambda value: type(value).__name__)))
+
+
 def as_json(conf: Mapping[str, Any], other: Callable[[Any], str] = str) -> str:
     """``conf`` as text; mappings of any kind become objects, and ``other`` says what JSON has no word for."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -117,3 +117,13 @@ def require_share(loader: Any, name: str, together: Processes | None) -> None:
     if map_style or hasattr(loader, "num_replicas"):
         raise UserError(f"{name} would give each of the {processes} processes the same batches: {remedy}")
     say(f"{name} does not say that each of the {processes} processes gets a share of its own; if so, {remedy}")
+
+
+def require_as_many(phase: str, ended: Sequence[float], batch: str, remedy: str) -> None:
+    """Raises UserError where the loaders of only some processes have ended (``ended``, by rank) before ``batch``."""
+    if any(ended) and not all(ended):
+        counts = ", ".join(f"process {rank} {'has no more' if e else 'has'}" for rank, e in enumerate(ended))
+        raise UserError(
+            f"the {phase} loaders differ in length: of batch {batch}, {counts}. Give each process as many batches as "
+            f"the others (PartitionedBatchSampler does), or {remedy}"
+        )
