@@ -43,7 +43,8 @@ def with_injected(data: Data, window: WindowSettings, folder: Path, seed: int = 
     """
     rng = np.random.default_rng(seed)
     segments = _without_attacks(data)
-    captures, added = [], []
+    captures: list[Capture] = []
+    added: list[Segment] = []
     for capture, split, rows in _pieces(data, segments):
         frames = capture.frames[rows]
         for family in rng.permutation(FAMILIES)[:EACH].tolist():

@@ -16,6 +16,7 @@ import torch
 from applications._job import load_job
 from credit_like.training import Callback, seed_everything
 from trainers.expert_table import ExpertLoader, ExpertTable
+from trainers.rl_fusion import RLFusionTrainer
 
 AGENTS = ("dqn", "neural_linucb")
 WINDOWS, VALIDATION = 20_000, 6_000
@@ -68,14 +69,14 @@ def fusion_epochs(windows: int = WINDOWS, validation: int = VALIDATION, epochs: 
                 "trainer.device=cpu", f"trainer.stopping_patience={epochs}", "data.path=.",
                 "experts.gat=.", "experts.anomaly=.",
             )  # fmt: skip
-            job, cls = load_job("rl_fusion", list(changes))
+            job, _ = load_job("rl_fusion", list(changes))
             seed_everything(0)
-            model = cls.build_model(job.model, len(train.names))
-            cls.fit_model(model, job.model, train)
+            model = RLFusionTrainer.build_model(job.model, len(train.names))
+            RLFusionTrainer.fit_model(model, job.model, train)
             watch = EpochSeconds()
             conf = {"save_loc": str(Path(folder) / "run"), "trainer": job.trainer.model_dump()}
-            trainer = cls(model, 0, conf, [watch])
-            loss = cls.build_loss(job.trainer, torch.bincount(train.label, minlength=2))
+            trainer = RLFusionTrainer(model, 0, conf, [watch])
+            loss = RLFusionTrainer.build_loss(job.trainer, torch.bincount(train.label, minlength=2))
             loaders = ExpertLoader(train, job.loader.batch_size, shuffle=True), ExpertLoader(valid, 512)
             trainer.fit({}, *loaders, job.optimizer.build(trainer.model), loss, loss)
         seconds = statistics.median(watch.training[1:])  # the first epoch fills the buffer

@@ -18,7 +18,7 @@ from credit_like.graphs import PackedLoader
 def timed_class(cls: type[Any], watch: Stopwatch) -> type[Any]:
     """``cls`` with its training epochs under ``watch``; what the loop does from batch to backward counts as forward."""
 
-    class Timed(cls):  # type: ignore[misc]
+    class Timed(cls):
         def train_one_epoch(self, epoch: int, trainloader: Any, *others: Any) -> None:
             watch.start()
             super().train_one_epoch(epoch, TimedLoader(trainloader, watch, then="forward"), *others)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -103,7 +104,7 @@ def _embed(encoder: GraphEncoder, graphs: list[Data]) -> Tensor:
 
 
 def _features(folder: Path, edges: NDArray[np.int64], nodes: int) -> NDArray[np.float32]:
-    parts = []
+    parts: list[NDArray[np.float64]] = []
     for name in ("node_labels", "node_attributes"):
         if not _files(folder, name):
             continue
@@ -114,7 +115,7 @@ def _features(folder: Path, edges: NDArray[np.int64], nodes: int) -> NDArray[np.
     return np.hstack(parts or [_one_hot(np.bincount(edges[:, 0], minlength=nodes))]).astype(np.float32)
 
 
-def _one_hot(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _one_hot(values: NDArray[Any]) -> NDArray[np.float64]:
     _, number = np.unique(values, return_inverse=True)
     return np.eye(number.max() + 1)[number]
 

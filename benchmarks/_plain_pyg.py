@@ -20,7 +20,7 @@ from torch_geometric.nn import (
 )
 
 from credit_like.graphs import GraphStore, PackedLoader
-from credit_like.models import AnomalyDetector, Detector, GraphEncoder
+from credit_like.models import AnomalyDetector, Detector
 from credit_like.models.gatv2 import GATv2
 
 _POOLS = {"mean": global_mean_pool, "max": global_max_pool, "sum": global_add_pool}
@@ -103,10 +103,9 @@ class AsGiven(nn.Module):
 
 def plain_anomaly_detector(ours: AnomalyDetector) -> AnomalyDetector:
     """A copy whose layers and poolings are PyG's; it takes graphs that are scaled already."""
-    made = copy.deepcopy(ours)
+    made: Any = copy.deepcopy(ours)
     made.vocabulary = made.scaler = AsGiven()
-    encoder: GraphEncoder = made.encoder
-    encoder.convs = nn.ModuleList(plain_convolution(layer) for layer in encoder.convs)
+    made.encoder.convs = nn.ModuleList(plain_convolution(layer) for layer in made.encoder.convs)
     made.dgi.pool = PlainPool(("mean",))
     if made.own is not None:
         made.own.pool = PlainPool(("mean", "sum"))

@@ -31,7 +31,7 @@ EPOCHS = 5
 def timed_class(cls: type[Any], seconds: list[float], apart: bool) -> type[Any]:
     """``cls``, noting how long each training epoch takes; ``apart`` lets them begin at the same time."""
 
-    class Timed(cls):  # type: ignore[misc]
+    class Timed(cls):
         def train_one_epoch(self, *arguments: Any) -> None:
             if apart:
                 dist.barrier()

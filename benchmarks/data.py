@@ -93,7 +93,7 @@ def parsing(frames: FrameTable) -> tuple[Figures, Figures]:
             polars_csv=lambda: polars_csv(csv),
         )
         slow = best(2, candump=lambda: python_can(few_candump), csv=lambda: python_can(few_csv))
-    found = [
+    found: list[Figures] = [
         {
             "ours": round(len(frames) / seconds[f"ours_{name}"]),
             "polars_without_checks": round(len(frames) / seconds[f"polars_{name}"]),

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, redirect_stderr
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -150,9 +151,9 @@ def averages(device: str) -> dict[str, Any]:
 
         actions: dict[str, Callable[[], object]] = {
             "one_foreach_lerp": foreach,
-            "ours": lambda ours=ours, model=model: ours.update(model),
+            "ours": partial(ours.update, model),
             "state_dict_loop": state_dict,
-            "torch_AveragedModel": lambda theirs=theirs, model=model: theirs.update_parameters(model),
+            "torch_AveragedModel": partial(theirs.update_parameters, model),
         }
         repeats = max(1, min(200, 4_000_000 // size))
         seconds = turns(EMA_ROUNDS, actions, repeats, lambda: now(device))

@@ -100,7 +100,7 @@ class Contest:
     def plain_loader(self, rows: Any, size: int, shuffle: bool = False) -> Any:
         return DataLoader([self.graphs[row] for row in rows], size, shuffle=shuffle)
 
-    def loss(self, model: nn.Module, batch: Any) -> Tensor:
+    def loss(self, model: Any, batch: Any) -> Tensor:
         criterion = self.cls.build_loss(self.job.trainer, self.counts)
         if not self.benign_only:
             return criterion(model(batch), batch.y)
