@@ -39,7 +39,7 @@ from credit_like.training.settings import TrainerSettings
 from credit_like.training.stopping import Stopped, StopRequest
 from credit_like.training.trial import Trial, asks_to_stop, trial_folder
 from credit_like.training.trial import pruned as trial_pruned
-from credit_like.training.wrapping import share_buffers, unwrapped
+from credit_like.training.wrapping import require_same_weights, share_buffers, unwrapped
 
 
 class BaseTrainer(BatchLoop):
@@ -71,7 +71,8 @@ class BaseTrainer(BatchLoop):
         callbacks: Sequence[Any] = (),
         loggers: Sequence[Logger] = (),
     ) -> None:
-        settings = validate(Document("conf['trainer']", arguments.trainer_section(conf)), self.Settings)
+        section = arguments.trainer_section(conf, self.Settings.model_fields)
+        settings = validate(Document("conf['trainer']", section), self.Settings)
         super().__init__(model, rank, settings, run_folder_path(conf), callbacks, loggers)
         self.conf, self.direction = conf, self.training_metric_direction
         self.training_metric = self.training_metric or ("train_loss" if self.skip_validation else "valid_loss")
@@ -301,7 +302,7 @@ class BaseTrainer(BatchLoop):
         )
         self._close_batches()
         if self.distributed:
-            self._meet_at_the_end()
+            require_same_weights(self.model, self.processes, epoch)
         if self._group.count:
             self._close_group()
         self._require_finite()

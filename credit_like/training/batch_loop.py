@@ -6,7 +6,6 @@ clipping, non-finite losses, the per-step schedule, EMA, counters, batch hooks a
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -41,7 +40,6 @@ from credit_like.training.step import AccumulationGroup, StepOutcome, StepState,
 from credit_like.training.stopping import StopRequest
 from credit_like.training.wrapping import (
     distributed_data_parallel,
-    replica_norm,
     require_all_used,
     share_kept_gradients,
     share_next_gradients,
@@ -58,6 +56,9 @@ class BatchLoop(SettingAttributes, ABC):
     #: recorded ones.
     display_metrics: ClassVar[tuple[str, ...]] = ()
 
+    #: What an error says of a ``save_loc`` that holds a run.
+    going_on: ClassVar[str] = "resume it (trainer.load_weights: true) or name another save_loc"
+
     optimizer: Optimizer
     scaler: GradScaler | None
     scheduler: Any = None
@@ -73,7 +74,7 @@ class BatchLoop(SettingAttributes, ABC):
         loggers: Sequence[Logger],
     ) -> None:
         super().__init__(settings)
-        arguments.require_parts(model, loggers)
+        arguments.require_parts(model, callbacks, loggers)
         self.save_loc, self.rank = save_loc, checked_rank(rank)
         self.distributed, self.sharded = settings.mode != "none", settings.mode == "fsdp"
         self.device = choose_device(settings.device)
@@ -252,6 +253,7 @@ class BatchLoop(SettingAttributes, ABC):
                 self._count_batch(batch, index, training, bar, phase)
         if training and self._group.count:
             self._close_group()
+        self._leave_batches()
         if not self._weights:
             raise UserError(f"the {phase} loader gave no batch in epoch {self._epoch}; is the data set empty?")
 
@@ -279,15 +281,6 @@ class BatchLoop(SettingAttributes, ABC):
         """Before a batch of sharded weights' other phases, whose every forward pass is made by all processes."""
         told = self.processes.exchange(Place.OUTSIDE_TRAINING, ended)
         require_as_many(phase, [row[0] for row in told], f"{index + 1} of epoch {self._epoch}", "set trainer.mode: ddp")
-
-    def _meet_at_the_end(self) -> None:
-        """Behind an epoch's last batch, which is the same on all processes, as their weights must be."""
-        norms = [row[0] for row in self.processes.exchange(Place.EPOCH, replica_norm(self.model))]
-        if not all(math.isclose(norm, norms[0], rel_tol=1e-6) for norm in norms if math.isfinite(norm)):
-            raise UserError(
-                f"the weights of the processes have parted in epoch {self._epoch} (their norms are {norms}): forward "
-                "passes must go through self.model(...), one before each optimize, and nothing else may change a weight"
-            )
 
     def _require_finite(self) -> None:
         """Before validation and saving: no loss was non-finite, and no gradient made the weights so."""
@@ -370,10 +363,14 @@ class BatchLoop(SettingAttributes, ABC):
     def _enter_phase(self, phase: str) -> None:
         self._phase = phase
         self._recorder, self._weights = Recorder(), []
+        self._leave_batches()
         if phase == "train":
             self.do_zero_grad()  # what an interrupted batch or the caller's own backward left is not this epoch's
-            self._shared = SharedBatch()
             share_next_gradients(self.model, self.grad_accum_every == 1)
+
+    def _leave_batches(self) -> None:
+        """There is no present batch: what is recorded or optimized now stands for itself, and counts once."""
+        self._weight, self._shared = 1.0, SharedBatch()
 
     def _results(self, phase: str, returned: Mapping[str, Any] | None, resumed: bool = False) -> Row:
         """One phase's results on all processes, each metric's mean weighted by what stands behind it on each."""

@@ -128,7 +128,7 @@ def resume_or_start(trainer: BaseTrainer, folder: RunFolder) -> None:
         return
     if trainer.load_weights:
         say(f"nothing to resume from in {folder.path}: a fresh start")
-    elif refusal := trainer.processes.main_does(lambda: folder.refusal(trainer.history.path)):
+    elif refusal := trainer.processes.main_does(lambda: folder.refusal(trainer.history.path, trainer.going_on)):
         raise UserError(refusal)
     # A trainer that failed before its first checkpoint keeps its weights, and counts from the beginning again.
     trainer.history.rows.clear()

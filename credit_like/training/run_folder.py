@@ -78,11 +78,11 @@ class RunFolder:
             self._lock.close()  # closing gives the flock back
             self._lock = None
 
-    def refusal(self, log: Path) -> str:
+    def refusal(self, log: Path, going_on: str) -> str:
         """Why nothing new, which writes ``log``, may begin here, and what to do; empty where something may."""
         names = (LATEST, BACKUP, BEST, self.best_name)
         if any((self.path / name).exists() for name in names) or self._epoch_files():
-            return f"{self.path} holds a run already; resume it (trainer.load_weights: true) or name another save_loc"
+            return f"{self.path} holds a run already; {going_on}"
         if log.exists():  # killed before its first checkpoint, or somebody removed those
             return (
                 f"{log} is of a run, and {self.path} holds no checkpoint to resume from; remove the log to begin anew, "
@@ -127,12 +127,9 @@ class RunFolder:
         """The furthest checkpoint that verifies: (path, state, refusals of those that did not); None where none is.
 
         ``wanted`` goes before all others, then the latest; only where neither verifies are the rest compared. Raises
-        CheckpointError when ``wanted`` is not there, and when there are checkpoints and every one is refused: that run
-        must not start afresh.
+        CheckpointError when there are checkpoints and every one is refused: that run must not start afresh.
         """
         refusals: list[str] = []
-        if wanted is not None and not wanted.exists():
-            raise CheckpointError(f"no checkpoint at {wanted}")
         latest, furthest = self.path / LATEST, None
         known = (latest, self.path / BACKUP, *reversed(self._epoch_files()), self.path / self.best_name)
         for path in known if wanted is None else dict.fromkeys((wanted, *known)):

@@ -90,6 +90,29 @@ def test_a_misspelt_event_is_refused() -> None:
         LambdaHook(before_fits=print)
 
 
+class TooFew(Callback):
+    def on_fit_end(self, trainer: Any) -> None: ...  # type: ignore[override]
+
+
+class TooMany(Hook):
+    def after_step(self, trainer: Any, batch: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("hook", "message"),
+    [
+        (TooFew(), r"TooFew.on_fit_end is called with \(trainer, model\), which do not fit: too many positional"),
+        (
+            TooMany(),
+            r"TooMany.after_step is called with \(trainer\), which do not fit: missing a required argument: 'b",
+        ),
+    ],
+)
+def test_a_method_that_does_not_take_what_it_is_called_with_is_refused_before_the_run(hook: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        Dispatcher([hook])
+
+
 def test_a_main_process_hook_is_silent_on_other_ranks() -> None:
     class Main(MainProcessHook):
         def before_fit(self, trainer: Any) -> None:
