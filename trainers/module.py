@@ -80,8 +80,9 @@ class ModuleTrainer:
     def fit(self, model: nn.Module, datamodule: Any, ckpt_path: str | Path | None = None) -> Row:
         """Train; returns the best epoch's row. ``ckpt_path`` resumes everything from that file, in its folder.
 
-        Where it does not verify, the folder's newest checkpoint that does is used, which is said. Raises
-        CheckpointError when there is no such file, and what ``BaseTrainer.fit`` raises.
+        Checkpoints there that go further are put into ``given_up/``. Where the file does not verify, the folder's
+        newest one that does is used, which is said. Raises CheckpointError when there is no such file, and what
+        ``BaseTrainer.fit`` raises.
         """
         if ckpt_path is not None and not Path(ckpt_path).is_file():
             raise CheckpointError(f"no checkpoint at {ckpt_path}")  # before anything is made in its folder

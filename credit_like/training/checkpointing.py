@@ -19,7 +19,7 @@ from credit_like.training.ema import put_into_model
 from credit_like.training.position import Position
 from credit_like.training.progress import say
 from credit_like.training.rng import rng_state, set_rng_state
-from credit_like.training.run_folder import RunFolder
+from credit_like.training.run_folder import GIVEN_UP, LATEST, RunFolder
 from credit_like.training.sharding import part_of, parts_of_optimizer, whole
 from credit_like.training.wrapping import unwrapped
 
@@ -120,6 +120,9 @@ def resume_or_start(trainer: BaseTrainer, folder: RunFolder) -> None:
         for refusal in refusals:
             say(f"not resumed from: {refusal}")
         restore(trainer, state, path)
+        if path == trainer.resume_from and path != folder.path / LATEST:
+            moved = trainer.processes.main_does(lambda: folder.branch_off(path, state))
+            say(f"given up, and kept in {folder.path / GIVEN_UP}: {', '.join(moved) or 'nothing'}", enabled=bool(moved))
         prune(trainer, folder)  # which the last life may have died before
         part = f" and {trainer._resumed.batches} batches of the next" if trainer._resumed is not None else ""
         for change in changed_settings(json.loads(state["config"]), trainer.conf):

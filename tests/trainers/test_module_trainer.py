@@ -21,7 +21,8 @@ from credit_like.training import (
     ModelCheckpoint,
     NonFiniteLossError,
 )
-from credit_like.training.checkpoint import sidecar_of
+from credit_like.training.checkpoint import read_checkpoint, sidecar_of
+from credit_like.training.run_folder import GIVEN_UP, RunFolder
 from trainers.module import ModuleTrainer, TrainerConfig
 
 
@@ -166,6 +167,33 @@ def test_a_resume_is_from_the_file_that_is_named(tmp_path: Path, capsys: pytest.
     assert "resuming from checkpoint.pt: 4 epoch(s) done" in said
     with pytest.raises(CheckpointError, match=r"no checkpoint at .*nowhere\.pt"):
         trainer(tmp_path, 5).fit(Regression(), Data(), ckpt_path=tmp_path / "checkpoints" / "nowhere.pt")
+
+
+def test_what_an_older_checkpoint_leaves_behind_is_no_longer_of_the_run(tmp_path: Path) -> None:
+    """Neither to fall back to, nor as its best weights; and nothing is lost."""
+    folder = tmp_path / "checkpoints"
+    trainer(tmp_path, 4, callbacks=[ModelCheckpoint(save_top_k=4)]).fit(Regression(), Data())
+    wanted, left = folder / "checkpoint_epoch_0001.pt", {}
+    for path in folder.glob("*.pt"):
+        if (epoch := read_checkpoint(path)["epoch"]) > 1:
+            left[path.name] = epoch
+    assert len(left) == 5
+
+    class Failing(Regression):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        trainer(tmp_path, 4, [ModelCheckpoint(save_top_k=4)]).fit(Failing(), Data(), ckpt_path=wanted)
+    assert {path.name: read_checkpoint(path)["epoch"] for path in (folder / GIVEN_UP).glob("*.pt")} == left
+    found = RunFolder(folder, "best_model.pt").newest_valid()
+    assert found is not None
+    assert found[1]["epoch"] == 1
+    best = read_checkpoint(folder / "best_model.pt")
+    assert best["epoch"] == best["patience"]["best_epoch"] == 1
+    assert (
+        trainer(tmp_path, 4, [ModelCheckpoint(save_top_k=4)]).fit(Regression(), Data(), ckpt_path=wanted)["epoch"] == 3
+    )
 
 
 def test_the_state_at_a_failure_is_no_place_to_go_on_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
