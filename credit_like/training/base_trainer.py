@@ -34,7 +34,7 @@ from credit_like.training.preflight import preflight
 from credit_like.training.progress import epoch_line, say
 from credit_like.training.rng import epoch_seed, rng_kept, rng_state, seed_everything, set_epoch
 from credit_like.training.run_folder import BEST, LOG, RunFolder, run_folder_path
-from credit_like.training.schedulers import build_scheduler, over, steps_each_batch
+from credit_like.training.schedulers import build_scheduler, step_after_epoch, steps_each_batch
 from credit_like.training.settings import TrainerSettings
 from credit_like.training.stopping import Stopped, StopRequest
 from credit_like.training.trial import Trial, asks_to_stop, trial_folder
@@ -343,13 +343,11 @@ class BaseTrainer(BatchLoop):
         return mean_and_spread(rows)
 
     def _step_epoch_scheduler(self, row: Row) -> None:
-        idle = self.scheduler is None or self._scheduler_is_per_step or not self._stepped_this_epoch
-        if idle or over(self.scheduler):
+        if self.scheduler is None or self._scheduler_is_per_step or not self._stepped_this_epoch:
             return
         self._stepping = True
         try:
-            plateau = isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
-            self.scheduler.step(*([row[self.training_metric]] if plateau else []))
+            step_after_epoch(self.scheduler, row[self.training_metric])
         finally:
             self._stepping = False
 

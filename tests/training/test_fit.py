@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from credit_like.training import Callback, NonFiniteLossError, read_checkpoint
+from credit_like.training import Callback, LambdaHook, NonFiniteLossError, read_checkpoint
 from credit_like.training.rng import rng_state
 from tests.training.toys import Net, Samples, Scripted, Setup, ToyTrainer, batches_of, epochs_of, fit_scripted, frozen
 
@@ -249,6 +249,24 @@ def test_validation_is_on_averaged_weights_and_raw_ones_on_request(tmp_path: Pat
     row = trainer.history.rows[-1]
     assert row["valid_loss"] == trainer.ema.shadow["last.bias"].item()
     assert row["valid_raw_loss"] == trainer.model.last.bias.item() != row["valid_loss"]
+
+
+def test_each_phase_finds_the_model_in_its_mode_and_training_goes_on_in_training_mode(tmp_path: Path) -> None:
+    modes: dict[str, set[bool]] = {}
+
+    def note(name: str) -> Any:
+        return lambda trainer, *_: modes.setdefault(name, set()).add(trainer.model.training)
+
+    class Noting(Scripted):
+        def validate(self, *rest: Any) -> Any:
+            note("validate")(self)
+            return super().validate(*rest)
+
+    names = ("on_train_batch_start", "on_validation_end", "on_fit_end")
+    hook = LambdaHook(**{name: note(name) for name in names})
+    trainer = Noting(Net(), 0, {"save_loc": str(tmp_path), "trainer": {"epochs": 2}}, callbacks=[hook])
+    trainer.fit({}, batches_of(), batches_of(8), torch.optim.SGD(trainer.model.parameters(), 0.01))
+    assert modes == {**{name: {True} for name in names}, "validate": {False}}
 
 
 def test_ensemble_means_and_spread(tmp_path: Path) -> None:

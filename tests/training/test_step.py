@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from credit_like.training import BaseTrainer, Callback, NonFiniteLossError, StepOutcome, StepState
+from credit_like.training import BaseTrainer, Callback, NonFiniteLossError, StepOutcome, StepState, read_checkpoint
 from tests.training.toys import frozen
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
@@ -281,6 +281,16 @@ def test_raise_names_the_step_and_the_range_that_was_checked(every: int, checked
     assert not (tmp_path / "checkpoint.pt").exists()  # nothing non-finite is saved under a name to resume from
 
 
+def test_raise_looks_before_a_save_in_mid_epoch(tmp_path: Path) -> None:
+    trainer = trainer_of(net_of(), tmp_path, NaNAt, checkpoint_every_steps=2)
+    trainer.bad = (3,)
+    with pytest.raises(NonFiniteLossError, match="loss is nan at optimizer step 3"):
+        trainer.fit({}, data_of([4] * 8), optimizer=optimizer_of("sgd", trainer.model))
+    state = read_checkpoint(tmp_path / "checkpoint.pt")
+    assert state["position"]["batches"] == 2
+    assert all(bool(value.isfinite().all()) for value in state["model"].values())
+
+
 def test_an_epoch_without_a_step_does_not_move_the_epoch_s_schedule(tmp_path: Path) -> None:
     trainer = trainer_of(
         net_of(), tmp_path, NaNAt, on_nonfinite="skip", scheduler={"scheduler_type": "lambda"}, epochs=2
@@ -303,6 +313,12 @@ def test_a_schedule_steps_once_an_epoch_or_once_a_real_step(name: str, expected:
     )
     trainer.fit({}, data_of([4] * 7), optimizer=optimizer_of("sgd", trainer.model))
     assert trainer.scheduler.last_epoch == expected
+
+
+def test_a_cosine_that_is_over_stays_at_its_end(tmp_path: Path) -> None:
+    trainer = trainer_of(net_of(), tmp_path, epochs=5, scheduler={"scheduler_type": "cosine-annealing", "total": 2})
+    trainer.fit({}, data_of([4]), optimizer=torch.optim.SGD(trainer.model.parameters(), 0.1))
+    assert [row["lr"] for row in trainer.history.rows] == pytest.approx([0.1, 0.05, 0, 0, 0])
 
 
 # Mixed precision ------------------------------------------------------------------------------------------------------
