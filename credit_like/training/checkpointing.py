@@ -76,8 +76,6 @@ def snapshot(
     top level for rank 0 and in ``other_processes`` for the rest. Every process calls this, and only rank 0 gets
     anything; ``alone`` asks no other.
     """
-    if trainer.ema is not None and trainer.ema.swapped:
-        raise RuntimeError("a checkpoint inside `ema.averaged` would store averaged weights as raw ones")
     own = _own_part(trainer, position)
     everybody = [own] if alone else trainer.processes.gathered(own)
     if trainer.rank and not trainer.sharded:

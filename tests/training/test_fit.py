@@ -240,6 +240,17 @@ def test_raw_weights_are_back_after_an_exception_in_validation(tmp_path: Path) -
     assert frozen(trainer.model.state_dict()) == trainer.raw != trainer.inside
 
 
+def test_averaged_weights_are_not_saved_as_raw_ones(tmp_path: Path) -> None:
+    class Saves(Scripted):
+        def validate(self, epoch: int, *rest: Any) -> Any:
+            self._save_checkpoint(epoch, self.optimizer, None, None)
+            return super().validate(epoch, *rest)
+
+    with pytest.raises(RuntimeError, match="the averaged weights are in the model now; swap them back first"):
+        fit_scripted(tmp_path, kind=Saves, use_ema=True)
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
 def test_validation_is_on_averaged_weights_and_raw_ones_on_request(tmp_path: Path) -> None:
     class Weighed(Scripted):
         def validate(self, *rest: Any) -> dict[str, float]:
