@@ -225,6 +225,11 @@ class BatchLoop(SettingAttributes, ABC):
         first_pass = training and not self._passes
         self._passes += training
         resumed, self._resumed = (self._resumed, None) if first_pass else (None, self._resumed)
+        outside = (
+            self._weight,
+            self._shared.weight,
+            self._shared.typical,
+        )  # of no batch, or of one that this pass is within
         iterator, done = (iter(loader), 0) if resumed is None else (resumed.rewind(loader), resumed.batches)
         with progress_bar(total, phase, self._epoch, self.epochs, done, enabled=self.rank == 0) as bar:
             for index in range(done, limit or sys.maxsize):
@@ -253,7 +258,7 @@ class BatchLoop(SettingAttributes, ABC):
                 self._count_batch(batch, index, training, bar, phase)
         if training and self._group.count:
             self._close_group()
-        self._leave_batches()
+        self._weight, self._shared.weight, self._shared.typical = outside
         if not self._weights:
             raise UserError(f"the {phase} loader gave no batch in epoch {self._epoch}; is the data set empty?")
 
@@ -363,14 +368,10 @@ class BatchLoop(SettingAttributes, ABC):
     def _enter_phase(self, phase: str) -> None:
         self._phase = phase
         self._recorder, self._weights = Recorder(), []
-        self._leave_batches()
+        self._weight, self._shared = 1.0, SharedBatch()  # what is recorded outside of any batch counts once
         if phase == "train":
             self.do_zero_grad()  # what an interrupted batch or the caller's own backward left is not this epoch's
             share_next_gradients(self.model, self.grad_accum_every == 1)
-
-    def _leave_batches(self) -> None:
-        """There is no present batch: what is recorded or optimized now stands for itself, and counts once."""
-        self._weight, self._shared = 1.0, SharedBatch()
 
     def _results(self, phase: str, returned: Mapping[str, Any] | None, resumed: bool = False) -> Row:
         """One phase's results on all processes, each metric's mean weighted by what stands behind it on each."""

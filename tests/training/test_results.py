@@ -180,6 +180,21 @@ def test_what_is_recorded_behind_the_loop_counts_once(tmp_path: Path) -> None:
         assert {row["valid_count"] for row in counted.history.rows} == {4.0}
 
 
+def test_a_pass_within_a_batch_leaves_the_batch_its_weight(tmp_path: Path) -> None:
+    class Nested(Scripted):
+        def train_one_epoch(self, epoch: int, trainloader: Any, *rest: Any) -> None:
+            for x, y in self.batches(trainloader):
+                for inner, _ in self.batches([(torch.randn(3, 5), torch.zeros(3))]):
+                    self.model(inner)
+                self.optimize(nn.functional.mse_loss(self.model(x), y))
+                self.record("size", float(len(x)))
+
+    trainer = Nested(Net(), 0, {"save_loc": str(tmp_path), "trainer": {"skip_validation": True}})
+    trainer.training_metric = trainer.patience.metric = "train_size"
+    row = trainer.fit({}, batches_of(10), None, torch.optim.SGD(trainer.model.parameters(), 0.01))
+    assert row["train_size"] == pytest.approx((4 * 4 + 4 * 4 + 2 * 2) / 10)
+
+
 # training_log.csv -----------------------------------------------------------------------------------------------------
 
 
