@@ -18,6 +18,7 @@ from credit_like.training import BaseTrainer, CheckpointError, EarlyStopping, Lo
 from credit_like.training.checkpointing import load_weights
 from credit_like.training.dispatch import FacedDispatcher
 from credit_like.training.history import Row
+from credit_like.training.inference import named_loaders
 
 
 class TrainerConfig(Settings):
@@ -275,15 +276,10 @@ class _ModuleEngine(BaseTrainer):
 
     def test_all(self, loaders: Any) -> dict[str, float]:
         """``test`` over each loader in turn, so that the module is told its index."""
-        several = (
-            loaders if isinstance(loaders, Mapping) else dict(enumerate(loaders)) if _is_several(loaders) else None
-        )
-        if several is None:
-            self._loader_index = 0
-            return self.test({"": loaders})
         results: dict[str, float] = {}
-        for self._loader_index, (name, loader) in enumerate(several.items()):
-            results |= {f"{name}/{column}": value for column, value in self.test({"": loader}).items()}
+        for self._loader_index, (name, loader) in enumerate(named_loaders(loaders)):
+            row = self.test({"": loader})
+            results |= {f"{name}/{column}" if name else column: value for column, value in row.items()}
         return results
 
     def step_by_hand(self) -> bool:
@@ -312,10 +308,6 @@ def _loss_of(result: Any) -> Tensor:
 
 def _as_list(parts: Any) -> list[Any]:
     return [] if parts is None else list(parts) if isinstance(parts, list | tuple) else [parts]
-
-
-def _is_several(loaders: Any) -> bool:
-    return isinstance(loaders, list | tuple)
 
 
 def _require(part: Any, what: str, *methods: str) -> None:

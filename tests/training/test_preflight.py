@@ -66,6 +66,25 @@ def test_a_run_with_preflight_is_bit_for_bit_one_without(tmp_path: Path, loader:
     assert outcome(tmp_path / "with") == outcome(tmp_path / "without")
 
 
+def test_a_loader_stays_where_it_stood(tmp_path: Path) -> None:
+    class GoesOn:
+        """Knows no epochs: it goes on from its position, whoever draws."""
+
+        position = 0
+
+        def state_dict(self) -> dict[str, int]:
+            return {"position": self.position}
+
+        def __iter__(self) -> Iterator[Any]:
+            while self.position < 3:
+                self.position += 1
+                yield batches_of()[0]
+
+    loader = GoesOn()
+    preflight(Setup().trainer(tmp_path), loader)
+    assert loader.state_dict() == {"position": 0}
+
+
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
 def test_a_step_is_undone_bit_for_bit(tmp_path: Path, optimizer: str) -> None:
     setup = Setup(optimizer=optimizer, epochs=1)
