@@ -375,6 +375,16 @@ def test_mixed_precision_on_a_cpu_is_float32_beside_a_gpu_too(tmp_path: Path, mo
     for accelerator, precision in (("cpu", "32"), ("gpu", "16"), ("auto", "16")):
         face = ModuleTrainer(TrainerConfig(accelerator=accelerator, default_root_dir=tmp_path))
         assert face._conf(None)["trainer"]["precision"] == precision
+    for name, precision in (("bf16-mixed", "bf16"), ("32", "32")):
+        assert ModuleTrainer(TrainerConfig(precision=name))._conf(None)["trainer"]["precision"] == precision
+
+
+def test_the_settings_reach_the_engine(tmp_path: Path) -> None:
+    face = trainer(tmp_path, 9, gradient_clip_val=0.25, log_every_n_steps=7)
+    face.predict_on(Regression(), Data().loader)
+    engine = face.engine
+    assert (engine.epochs, engine.grad_max_norm, engine.log_every_n_steps) == (9, 0.25, 7)
+    assert (engine.device.type, engine.save_loc) == ("cpu", tmp_path / "checkpoints")
 
 
 def test_settings_that_cannot_be_are_told_like_all_others() -> None:
