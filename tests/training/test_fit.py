@@ -240,6 +240,28 @@ def test_raw_weights_are_back_after_an_exception_in_validation(tmp_path: Path) -
     assert frozen(trainer.model.state_dict()) == trainer.raw != trainer.inside
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_the_order_of_an_epoch_follows_from_seed_and_epoch_alone(own: bool, tmp_path: Path) -> None:
+    class Noting(Scripted):
+        def train_one_epoch(self, epoch: int, trainloader: Any, *rest: Any) -> None:
+            self.order = tuple(float(value) for x, _ in self.batches(trainloader) for value in x[:, 0])
+            self.record("loss", 0.0)
+
+    def orders(run: str, seed: int) -> list[Any]:
+        seen: list[Any] = []
+        conf = {"save_loc": str(tmp_path / run), "trainer": {"epochs": 2, "seed": seed, "skip_validation": True}}
+        note = LambdaHook(after_epoch=lambda trainer: seen.append(trainer.order))
+        trainer = Noting(Net(), 0, conf, callbacks=[note])
+        loader = DataLoader(Samples(12, 1), 4, shuffle=True, generator=torch.Generator() if own else None)
+        trainer.fit({}, loader, None, torch.optim.SGD(trainer.model.parameters(), 0.01))
+        return seen
+
+    first, other = orders("a", 0), orders("b", 1)
+    assert orders("c", 0) == first
+    assert len({*first, *other}) == 4
+    assert len({tuple(sorted(order)) for order in (*first, *other)}) == 1
+
+
 def test_averaged_weights_are_not_saved_as_raw_ones(tmp_path: Path) -> None:
     class Saves(Scripted):
         def validate(self, epoch: int, *rest: Any) -> Any:
