@@ -37,8 +37,7 @@ from credit_like.training.run_folder import BEST, LOG, RunFolder, run_folder_pat
 from credit_like.training.schedulers import build_scheduler, step_after_epoch, steps_each_batch
 from credit_like.training.settings import TrainerSettings
 from credit_like.training.stopping import Stopped, StopRequest
-from credit_like.training.trial import Trial, asks_to_stop, trial_folder
-from credit_like.training.trial import pruned as trial_pruned
+from credit_like.training.trial import Trial, is_pruned, pruned_error, trial_folder
 from credit_like.training.wrapping import require_same_weights, share_buffers, unwrapped
 
 
@@ -175,7 +174,7 @@ class BaseTrainer(BatchLoop):
                     self._step_epoch_scheduler(row)
                     self._log_epoch(row, improved, time.monotonic() - started)
                     self._save_checkpoint(epoch, self.optimizer, self.scheduler, self.scaler)
-                    pruned = self._asks_to_stop(trial, row, epoch)
+                    pruned = self._is_pruned(trial, row, epoch)
                     if pruned or self._should_stop(epoch):
                         break
                 self._hooks("on_fit_end", self, self.model)
@@ -189,7 +188,7 @@ class BaseTrainer(BatchLoop):
                     self._keep_failure(error)
                 raise
         if pruned:
-            raise trial_pruned(self._epoch, self.training_metric, row[self.training_metric])
+            raise pruned_error(self._epoch, self.training_metric, row[self.training_metric])
         return self.history.row_of(self.patience.best_epoch)
 
     def test(self, loaders: Any, ckpt_path: str | Path | None = None) -> dict[str, float]:
@@ -374,9 +373,9 @@ class BaseTrainer(BatchLoop):
         if clearer is not None:
             raise clearer from error
 
-    def _asks_to_stop(self, trial: Trial | bool, row: Row, epoch: int) -> bool:
+    def _is_pruned(self, trial: Trial | bool, row: Row, epoch: int) -> bool:
         """Whether the trial is to be pruned: rank 0 asks and tells all."""
-        return self.processes.main_does(lambda: asks_to_stop(trial, row[self.training_metric], epoch))
+        return self.processes.main_does(lambda: is_pruned(trial, row[self.training_metric], epoch))
 
     def _should_stop(self, epoch: int) -> bool:
         if not self.skip_validation and self.patience.exhausted(epoch):
