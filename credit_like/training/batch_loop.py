@@ -88,7 +88,8 @@ class BatchLoop(SettingAttributes, ABC):
         self.autocast_dtype = autocast_dtype(self.device, settings.amp, settings.precision)
         self.step_state = StepState(grad_accum_steps=self.grad_accum_every, num_processes=self.processes.size)
         self._hooks = Dispatcher(callbacks, rank)
-        self._loggers = [*loggers, *(c for c in callbacks if isinstance(c, Logger))] if rank == 0 else []
+        also = [c for c in callbacks if isinstance(c, Logger) and not any(c is logger for logger in loggers)]
+        self._loggers = [*loggers, *also] if rank == 0 else []
         if settings.use_tensorboard and rank == 0:
             self._loggers.append(TensorBoardLogger(save_loc / "tensorboard"))
         self._recorder, self._finite = Recorder(), FiniteWatch()

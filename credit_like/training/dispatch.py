@@ -58,7 +58,11 @@ class Dispatcher:
         self.hooks = sorted(hooks, key=lambda hook: getattr(hook, "ord", 0))
         self._listeners: dict[str, list[Listener]] = {name: [] for name in EVENT_NAMES}
         self._table: dict[str, list[Any]] = {long or short: [] for long, short in LIFECYCLE}
-        for hook in self.hooks:
+        for place, hook in enumerate(self.hooks):
+            if any(hook is other for other in self.hooks[:place]):
+                raise TypeError(
+                    f"one {type(hook).__name__} is given twice, and would be called twice; make two, or give it once"
+                )
             names = _listened(hook)
             if rank != 0 and (isinstance(hook, MainProcessHook) or getattr(hook, "main_process_only", False)):
                 continue
