@@ -41,6 +41,12 @@ def test_interrupted_after_any_training_batch(fate: str, epoch: int, tmp_path: P
         assert outcome(folder) == undisturbed(setup)
 
 
+def test_stopped_behind_an_epoch_s_last_batch_the_log_still_has_its_learning_rate(tmp_path: Path) -> None:
+    setup = Setup(scheduler="linear-warmup-cosine")  # whose rate is another one when the epoch goes on
+    interrupt_and_resume(setup, tmp_path, [("train", 1, BATCHES - 1, "sigterm")])
+    assert outcome(tmp_path) == undisturbed(setup)
+
+
 @pytest.mark.parametrize("fate", FATES)
 def test_interrupted_in_validation(fate: str, tmp_path: Path) -> None:
     setup = Setup()
