@@ -189,6 +189,8 @@ class BaseTrainer(BatchLoop):
                 raise
         if pruned:
             raise pruned_error(self._epoch, self.training_metric, row[self.training_metric])
+        if self.history.rows and self.patience.best_epoch < 0:
+            say(f"no epoch had a finite {self.training_metric}: none is the best, and there is no {self.best_name}")
         return self.history.row_of(self.patience.best_epoch)
 
     def test(self, loaders: Any, ckpt_path: str | Path | None = None) -> dict[str, float]:

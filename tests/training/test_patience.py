@@ -49,12 +49,16 @@ def test_what_is_not_finite_is_never_best(value: float, direction: str, tmp_path
     assert trainer.patience.best_epoch == 1
 
 
-def test_nothing_finite_at_all(tmp_path: Path) -> None:
+def test_nothing_finite_at_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trainer = fit_scripted(tmp_path, [math.nan], stopping_patience=3)
     assert trainer.patience.best_epoch == -1
     assert trainer.result == {}
     assert epochs_of(trainer) == [0, 1, 2]
     assert not (tmp_path / "best_checkpoint.pt").exists()
+    assert (
+        "no epoch had a finite valid_loss: none is the best, and there is no best_checkpoint.pt"
+        in capsys.readouterr().err
+    )
 
 
 def test_direction_max(tmp_path: Path) -> None:
