@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from credit_like.training import (
     MetricsJSONL,
     MLflowCallback,
     ModelCheckpoint,
+    StepOutcome,
     TauNormCallback,
     ThroughputMonitor,
     VRAMDriftCallback,
@@ -132,6 +134,34 @@ def test_learning_rates_and_throughput_reach_the_loggers_and_not_the_log(tmp_pat
     assert len(timings) == 2
     assert all(row["samples_per_second"] > 0 and 0 <= row["data_wait_share"] <= 1 for row in timings)
     assert "samples_per_second" not in (tmp_path / "training_log.csv").read_text()
+
+
+def test_the_share_of_time_spent_waiting_for_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds, rows = 0.0, list[Any]()
+    clock = SimpleNamespace(perf_counter=lambda: seconds)
+    monkeypatch.setattr("credit_like.training.callbacks.monitors.time", clock)
+    monitor, trainer = ThroughputMonitor(), SimpleNamespace(batch_size=len, log_epoch=rows.append)
+    monitor.on_train_epoch_start(trainer, nn.Identity())  # type: ignore[arg-type]
+    for waits, works in ((3.0, 1.0), (1.0, 3.0)):
+        seconds += waits
+        monitor.on_train_batch_start(trainer, nn.Identity(), "1234", 0)  # type: ignore[arg-type]
+        seconds += works
+        monitor.on_train_batch_end(trainer, nn.Identity(), None, "1234", 0)  # type: ignore[arg-type]
+    monitor.on_validation_start(trainer, nn.Identity())  # type: ignore[arg-type]
+    monitor.on_train_epoch_end(trainer, nn.Identity())  # type: ignore[arg-type]
+    assert rows == [{"samples_per_second": 1.0, "data_wait_share": 0.5}]
+
+
+def test_the_rate_of_every_group_is_logged() -> None:
+    rows: list[Any] = []
+    groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr": rate} for rate in (0.5, 0.25)]
+    state = SimpleNamespace(optimizer_step=4)
+    trainer: Any = SimpleNamespace(optimizer=torch.optim.SGD(groups), step_state=state, log_every_n_steps=2)
+    trainer.log_batch = rows.append
+    for step, outcome in ((3, StepOutcome.STEPPED), (4, StepOutcome.ACCUMULATED), (4, StepOutcome.STEPPED)):
+        state.optimizer_step = step
+        LRMonitor().on_train_batch_end(trainer, nn.Identity(), outcome, None, 0)
+    assert rows == [{"lr_0": 0.5, "lr_1": 0.25}]
 
 
 def memory_callback(memory: Memory) -> Any:
