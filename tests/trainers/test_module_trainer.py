@@ -99,6 +99,9 @@ def test_fit_trains_saves_and_publishes(tmp_path: Path) -> None:
     model, data = Regression(), Data()
     checkpoints = ModelCheckpoint(monitor="val_loss")
     face = trainer(tmp_path, callbacks=[checkpoints, EarlyStopping("val_loss", patience=2), LRMonitor()], epochs=8)
+    face.predict_on(model, data.loader)
+    assert checkpoints.best_model_path == ""  # there is none yet
+    model.calls.clear()
     row = face.fit(model, data)
     assert row["valid_loss"] < 1
     assert face.callback_metrics["val_loss"] == pytest.approx(row["valid_loss"])
