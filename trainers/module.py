@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, ValidationError
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from credit_like.config import Settings
-from credit_like.training import BaseTrainer, EarlyStopping, Logger, ModelCheckpoint, StepOutcome
+from credit_like.config import Document, Settings, closest
+from credit_like.config.explain import explain
+from credit_like.config.problems import config_error
+from credit_like.training import BaseTrainer, CheckpointError, EarlyStopping, Logger, ModelCheckpoint, StepOutcome
 from credit_like.training.checkpointing import load_weights
 from credit_like.training.dispatch import FacedDispatcher
 from credit_like.training.history import Row
+from credit_like.training.inference import named_loaders
 
 
 class TrainerConfig(Settings):
@@ -29,9 +32,15 @@ class TrainerConfig(Settings):
     log_every_n_steps: int = Field(50, ge=1)
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: Literal["auto", 1] = Field("auto", description="one device a process")
-    default_root_dir: str = Field(
+    default_root_dir: str | Path = Field(
         "", description="checkpoints go to its folder checkpoints/; empty: the present folder"
     )
+
+    def __init__(self, **settings: Any) -> None:
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            raise config_error(explain(error, Document("TrainerConfig", settings), type(self), defaults=True)) from None
 
 
 class ModuleTrainer:
@@ -56,16 +65,13 @@ class ModuleTrainer:
     def __init__(
         self,
         config: TrainerConfig | None = None,
-        callbacks: Sequence[Any] | None = None,
+        callbacks: Any = None,
         logger: Logger | Sequence[Logger] | None = None,
     ) -> None:
         if config is not None and not isinstance(config, TrainerConfig):
             raise TypeError(f"config is a TrainerConfig(max_epochs=..., ...); got a {type(config).__name__}")
         self.config = config if config is not None else TrainerConfig()
-        self.callbacks = list(callbacks or [])
-        self.loggers: list[Logger] = (
-            [] if logger is None else list(logger) if isinstance(logger, Sequence) else [logger]
-        )
+        self.callbacks, self.loggers = _as_list(callbacks), _as_list(logger)
         self.max_epochs, self.default_root_dir = self.config.max_epochs, self.config.default_root_dir
         self.callback_metrics: dict[str, float] = {}
         self.should_stop = False
@@ -75,10 +81,16 @@ class ModuleTrainer:
     def fit(self, model: nn.Module, datamodule: Any, ckpt_path: str | Path | None = None) -> Row:
         """Train; returns the best epoch's row. ``ckpt_path`` resumes everything from that file, in its folder.
 
-        Where it does not verify, the folder's newest checkpoint that does is used, which is said. Raises
-        CheckpointError when there is no such file, and what ``BaseTrainer.fit`` raises.
+        Checkpoints there that go further are put into ``given_up/``. Where the file does not verify, the folder's
+        newest one that does is used, which is said. Raises CheckpointError when there is no such file, and what
+        ``BaseTrainer.fit`` raises.
         """
+        if ckpt_path is not None and not Path(ckpt_path).is_file():
+            raise CheckpointError(f"no checkpoint at {ckpt_path}")  # before anything is made in its folder
+        self.should_stop = False
         engine = self._attach(model, datamodule, "fit", resume_from=ckpt_path)
+        _require(datamodule, "datamodule", "train_dataloader", "val_dataloader")
+        _require(model, "module", "training_step", "validation_step", "build_optimizers")
         built = model.build_optimizers(self.max_epochs)  # type: ignore[operator]
         pair = isinstance(built, tuple | list) and len(built) == 2
         optimizer, scheduler = built if pair else (built, None)
@@ -94,12 +106,16 @@ class ModuleTrainer:
     def validate(self, model: nn.Module, datamodule: Any, ckpt_path: str | Path | None = None) -> dict[str, float]:
         """The metrics of ``validation_step`` on the validation loader."""
         engine = self._attach(model, datamodule, "fit", weights_from=ckpt_path)
+        _require(datamodule, "datamodule", "val_dataloader")
+        _require(model, "module", "validation_step")
         row = engine.test({"": datamodule.val_dataloader()})
         return self._publish({name.replace("test_", "val_", 1): value for name, value in row.items()})
 
     def test(self, model: nn.Module, datamodule: Any, ckpt_path: str | Path | None = None) -> dict[str, float]:
         """The metrics of ``test_step`` (``validation_step`` without one); names of several loaders are prefixes."""
         engine = self._attach(model, datamodule, "test", weights_from=ckpt_path)
+        _require(datamodule, "datamodule", "test_dataloader")
+        _require(model, "module", "test_step" if hasattr(model, "test_step") else "validation_step")
         if hasattr(model, "calibrate_svdd_center"):
             model.calibrate_svdd_center(datamodule.train_dataloader(), engine.device)  # type: ignore[operator]
         _call(model, "on_test_epoch_start")
@@ -110,6 +126,7 @@ class ModuleTrainer:
     def predict(self, model: nn.Module, datamodule: Any, ckpt_path: str | Path | None = None) -> list[Any]:
         """The outputs of ``predict_step`` on the CPU, one a batch; a list of such lists for several loaders."""
         engine = self._attach(model, datamodule, "predict", weights_from=ckpt_path)
+        _require(datamodule, "datamodule", "predict_dataloader")
         return engine.predict(datamodule.predict_dataloader())
 
     def predict_on(self, model: nn.Module, loader: Any, ckpt_path: str | Path | None = None) -> list[Any]:
@@ -129,7 +146,10 @@ class ModuleTrainer:
         engine = self.__dict__.get("_engine")
         if engine is None:
             raise AttributeError(f"ModuleTrainer has no {name!r} before fit, validate, test or predict was called")
-        return getattr(engine, name)
+        try:
+            return getattr(engine, name)
+        except AttributeError:
+            raise AttributeError(f"ModuleTrainer has no {name!r}{closest(name, dir(engine))}") from None
 
     @property
     def current_epoch(self) -> int:
@@ -183,11 +203,7 @@ class ModuleTrainer:
     ) -> _ModuleEngine:
         """Set up data and module for ``stage``, and the engine around them."""
         if datamodule is not None:
-            if not callable(getattr(datamodule, "setup", None)):
-                raise TypeError(
-                    f"the datamodule, a {type(datamodule).__name__}, has no setup(stage); see ModuleTrainer for what "
-                    "it needs, or use BaseTrainer, which takes loaders"
-                )
+            _require(datamodule, "datamodule", "setup")
             datamodule.setup(stage)
             _call(model, "setup", datamodule)
         self.datamodule = datamodule
@@ -200,7 +216,8 @@ class ModuleTrainer:
 
     def _conf(self, resume_from: Path | None) -> dict[str, Any]:
         folder = Path(self.default_root_dir) / "checkpoints" if resume_from is None else resume_from.parent
-        precision = {"16-mixed": "16" if torch.cuda.is_available() else "32", "bf16-mixed": "bf16", "32": "32"}
+        on_gpu = self.config.accelerator != "cpu" and torch.cuda.is_available()
+        precision = {"16-mixed": "16" if on_gpu else "32", "bf16-mixed": "bf16", "32": "32"}
         trainer = {
             "epochs": self.max_epochs,
             "precision": precision[self.config.precision],
@@ -219,6 +236,8 @@ class ModuleTrainer:
 
 class _ModuleEngine(BaseTrainer):
     """The engine behind a ModuleTrainer: the module's steps in the one loop."""
+
+    going_on = "resume it (fit with ckpt_path=) or name another default_root_dir"
 
     def __init__(
         self, face: ModuleTrainer, model: nn.Module, conf: Mapping[str, Any], resume_from: Path | None = None
@@ -257,15 +276,10 @@ class _ModuleEngine(BaseTrainer):
 
     def test_all(self, loaders: Any) -> dict[str, float]:
         """``test`` over each loader in turn, so that the module is told its index."""
-        several = (
-            loaders if isinstance(loaders, Mapping) else dict(enumerate(loaders)) if _is_several(loaders) else None
-        )
-        if several is None:
-            self._loader_index = 0
-            return self.test({"": loaders})
         results: dict[str, float] = {}
-        for self._loader_index, (name, loader) in enumerate(several.items()):
-            results |= {f"{name}/{column}": value for column, value in self.test({"": loader}).items()}
+        for self._loader_index, (name, loader) in enumerate(named_loaders(loaders)):
+            row = self.test({"": loader})
+            results |= {f"{name}/{column}" if name else column: value for column, value in row.items()}
         return results
 
     def step_by_hand(self) -> bool:
@@ -292,8 +306,17 @@ def _loss_of(result: Any) -> Tensor:
     return loss
 
 
-def _is_several(loaders: Any) -> bool:
-    return isinstance(loaders, list | tuple)
+def _as_list(parts: Any) -> list[Any]:
+    return [] if parts is None else list(parts) if isinstance(parts, list | tuple) else [parts]
+
+
+def _require(part: Any, what: str, *methods: str) -> None:
+    lacking = [name for name in methods if not callable(getattr(part, name, None))]
+    if lacking:
+        raise TypeError(
+            f"the {what}, a {type(part).__name__}, has no {' and no '.join(lacking)}; the docstring of ModuleTrainer "
+            "says what it needs. BaseTrainer takes any module, and loaders"
+        )
 
 
 def _call(model: nn.Module, name: str, *arguments: Any) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from credit_like.config import ConfigError
+from credit_like.config import ConfigError, closest
 from credit_like.training import BaseTrainer
 from credit_like.training.device import environment_rank
 from credit_like.training.dispatch import FacedDispatcher
@@ -77,6 +77,10 @@ class StepTrainer:
         hooks = [] if hooks is None else list(hooks) if isinstance(hooks, list | tuple) else [hooks]
         self._engine = _StepEngine(self, model, conf, hooks)
         make = (lambda parameters: torch.optim.AdamW(parameters, lr=1e-3)) if optim is None else optim
+        if not (isinstance(make, Optimizer) or callable(make)):
+            raise TypeError(
+                f"optim is an optimizer, or what makes one of the parameters, as torch.optim.Adam; got {make!r}"
+            )
         self.opt: Optimizer = make if isinstance(make, Optimizer) else make(self.model.parameters())
 
     def fit(self) -> Row:
@@ -87,7 +91,10 @@ class StepTrainer:
         """Everything else is the engine's: ``model, batch, training, step_state, describe_hooks()`` and more."""
         if name == "_engine":
             raise AttributeError("the StepTrainer is not built yet")
-        return getattr(self._engine, name)
+        try:
+            return getattr(self._engine, name)
+        except AttributeError:
+            raise AttributeError(f"StepTrainer has no {name!r}{closest(name, dir(self._engine))}") from None
 
     @property
     def loss_t(self) -> Tensor:

@@ -76,7 +76,8 @@ class CallbackContract:
     def test_a_resumed_run_takes_it_along(self, tmp_path: Path) -> None:
         self._fit(tmp_path / "run", self.make(tmp_path), epochs=1)
         self._fit(tmp_path / "run", self.make(tmp_path), load_weights=True)
-        assert read_checkpoint(tmp_path / "run" / LATEST)["epoch"] == 2
+        reached = read_checkpoint(tmp_path / "run" / LATEST)["epoch"]
+        assert reached == 2, f"a run of epochs 0 to 2 that was resumed with the callback ended in epoch {reached}"
 
     def test_it_does_not_hide_why_a_run_ended(self, tmp_path: Path) -> None:
         for end in (ZeroDivisionError("the first error"), KeyboardInterrupt()):

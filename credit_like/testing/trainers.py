@@ -50,7 +50,9 @@ class TrainerContract:
             f"{trainer.training_metric} decides what is best, and no epoch has a finite one: {rows}"
         )
         assert trainer.history.path.read_text().count("\n") == 3, "the log has a header and a line an epoch"
-        assert read_checkpoint(trainer.save_loc / LATEST)["epoch"] == 1
+        assert read_checkpoint(trainer.save_loc / LATEST)["epoch"] == 1, (
+            "the latest checkpoint is not of the last epoch"
+        )
         assert differences(before, dict(trainer.model.state_dict())), "two epochs have not changed one weight"
 
     def test_interrupted_and_resumed_it_ends_as_if_nothing_had_happened(self, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from credit_like.config import ConfigError
 from credit_like.training.loggers import Logger
+from credit_like.training.progress import say
 
 
 def require_conf(conf: Any) -> None:
@@ -18,19 +19,29 @@ def require_conf(conf: Any) -> None:
         raise ConfigError(f"conf must be a mapping, as with save_loc and a trainer section; got {_named(conf)}")
 
 
-def trainer_section(conf: Any) -> dict[str, Any]:
-    """``conf["trainer"]``. Raises ConfigError where ``conf``, or this section of it, is no mapping."""
+def trainer_section(conf: Any, settings: Iterable[str]) -> dict[str, Any]:
+    """``conf["trainer"]``; a name of ``settings`` beside it is said to have no effect there.
+
+    Raises ConfigError where ``conf``, or this section of it, is no mapping.
+    """
     require_conf(conf)
+    if misplaced := [name for name in settings if name in conf]:
+        say(
+            f"conf has {', '.join(misplaced)} beside its section trainer, where the engine does not look: put it inside"
+        )
     section = conf.get("trainer") or {}
     if not isinstance(section, Mapping):
         raise ConfigError(f"conf['trainer'] must be a mapping of settings; got {_named(section)}")
     return dict(section)
 
 
-def require_parts(model: Any, loggers: Sequence[Any]) -> None:
-    """Raises TypeError for a model that is no module, and for a logger that lacks a method of one."""
+def require_parts(model: Any, callbacks: Any, loggers: Any) -> None:
+    """Raises TypeError for a model that is no module, for parts in no list, and for a logger that lacks a method."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"a trainer's model is a torch.nn.Module; got {_named(model)}")
+    for name, parts in (("callbacks", callbacks), ("loggers", loggers)):
+        if not isinstance(parts, list | tuple):
+            raise TypeError(f"{name} are a list, of one too: {name}=[...]; got {_named(parts)}")
     for logger in loggers:
         if isinstance(logger, type) or not isinstance(logger, Logger):
             raise TypeError(f"a logger has start, log_batch, log_epoch and close; got {_named(logger)}")

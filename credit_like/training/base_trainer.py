@@ -34,12 +34,11 @@ from credit_like.training.preflight import preflight
 from credit_like.training.progress import epoch_line, say
 from credit_like.training.rng import epoch_seed, rng_kept, rng_state, seed_everything, set_epoch
 from credit_like.training.run_folder import BEST, LOG, RunFolder, run_folder_path
-from credit_like.training.schedulers import build_scheduler, over, steps_each_batch
+from credit_like.training.schedulers import build_scheduler, step_after_epoch, steps_each_batch
 from credit_like.training.settings import TrainerSettings
 from credit_like.training.stopping import Stopped, StopRequest
-from credit_like.training.trial import Trial, asks_to_stop, trial_folder
-from credit_like.training.trial import pruned as trial_pruned
-from credit_like.training.wrapping import share_buffers, unwrapped
+from credit_like.training.trial import Trial, is_pruned, pruned_error, trial_folder
+from credit_like.training.wrapping import require_same_weights, share_buffers, unwrapped
 
 
 class BaseTrainer(BatchLoop):
@@ -71,7 +70,8 @@ class BaseTrainer(BatchLoop):
         callbacks: Sequence[Any] = (),
         loggers: Sequence[Logger] = (),
     ) -> None:
-        settings = validate(Document("conf['trainer']", arguments.trainer_section(conf)), self.Settings)
+        section = arguments.trainer_section(conf, self.Settings.model_fields)
+        settings = validate(Document("conf['trainer']", section), self.Settings)
         super().__init__(model, rank, settings, run_folder_path(conf), callbacks, loggers)
         self.conf, self.direction = conf, self.training_metric_direction
         self.training_metric = self.training_metric or ("train_loss" if self.skip_validation else "valid_loss")
@@ -174,7 +174,7 @@ class BaseTrainer(BatchLoop):
                     self._step_epoch_scheduler(row)
                     self._log_epoch(row, improved, time.monotonic() - started)
                     self._save_checkpoint(epoch, self.optimizer, self.scheduler, self.scaler)
-                    pruned = self._asks_to_stop(trial, row, epoch)
+                    pruned = self._is_pruned(trial, row, epoch)
                     if pruned or self._should_stop(epoch):
                         break
                 self._hooks("on_fit_end", self, self.model)
@@ -188,7 +188,9 @@ class BaseTrainer(BatchLoop):
                     self._keep_failure(error)
                 raise
         if pruned:
-            raise trial_pruned(self._epoch, self.training_metric, row[self.training_metric])
+            raise pruned_error(self._epoch, self.training_metric, row[self.training_metric])
+        if self.history.rows and self.patience.best_epoch < 0:
+            say(f"no epoch had a finite {self.training_metric}: none is the best, and there is no {self.best_name}")
         return self.history.row_of(self.patience.best_epoch)
 
     def test(self, loaders: Any, ckpt_path: str | Path | None = None) -> dict[str, float]:
@@ -301,7 +303,7 @@ class BaseTrainer(BatchLoop):
         )
         self._close_batches()
         if self.distributed:
-            self._meet_at_the_end()
+            require_same_weights(self.model, self.processes, epoch)
         if self._group.count:
             self._close_group()
         self._require_finite()
@@ -342,13 +344,11 @@ class BaseTrainer(BatchLoop):
         return mean_and_spread(rows)
 
     def _step_epoch_scheduler(self, row: Row) -> None:
-        idle = self.scheduler is None or self._scheduler_is_per_step or not self._stepped_this_epoch
-        if idle or over(self.scheduler):
+        if self.scheduler is None or self._scheduler_is_per_step or not self._stepped_this_epoch:
             return
         self._stepping = True
         try:
-            plateau = isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
-            self.scheduler.step(*([row[self.training_metric]] if plateau else []))
+            step_after_epoch(self.scheduler, row[self.training_metric])
         finally:
             self._stepping = False
 
@@ -375,9 +375,9 @@ class BaseTrainer(BatchLoop):
         if clearer is not None:
             raise clearer from error
 
-    def _asks_to_stop(self, trial: Trial | bool, row: Row, epoch: int) -> bool:
+    def _is_pruned(self, trial: Trial | bool, row: Row, epoch: int) -> bool:
         """Whether the trial is to be pruned: rank 0 asks and tells all."""
-        return self.processes.main_does(lambda: asks_to_stop(trial, row[self.training_metric], epoch))
+        return self.processes.main_does(lambda: is_pruned(trial, row[self.training_metric], epoch))
 
     def _should_stop(self, epoch: int) -> bool:
         if not self.skip_validation and self.patience.exhausted(epoch):

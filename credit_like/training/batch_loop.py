@@ -6,7 +6,6 @@ clipping, non-finite losses, the per-step schedule, EMA, counters, batch hooks a
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -41,7 +40,6 @@ from credit_like.training.step import AccumulationGroup, StepOutcome, StepState,
 from credit_like.training.stopping import StopRequest
 from credit_like.training.wrapping import (
     distributed_data_parallel,
-    replica_norm,
     require_all_used,
     share_kept_gradients,
     share_next_gradients,
@@ -58,6 +56,9 @@ class BatchLoop(SettingAttributes, ABC):
     #: recorded ones.
     display_metrics: ClassVar[tuple[str, ...]] = ()
 
+    #: What an error says of a ``save_loc`` that holds a run.
+    going_on: ClassVar[str] = "resume it (trainer.load_weights: true) or name another save_loc"
+
     optimizer: Optimizer
     scaler: GradScaler | None
     scheduler: Any = None
@@ -73,7 +74,7 @@ class BatchLoop(SettingAttributes, ABC):
         loggers: Sequence[Logger],
     ) -> None:
         super().__init__(settings)
-        arguments.require_parts(model, loggers)
+        arguments.require_parts(model, callbacks, loggers)
         self.save_loc, self.rank = save_loc, checked_rank(rank)
         self.distributed, self.sharded = settings.mode != "none", settings.mode == "fsdp"
         self.device = choose_device(settings.device)
@@ -87,7 +88,8 @@ class BatchLoop(SettingAttributes, ABC):
         self.autocast_dtype = autocast_dtype(self.device, settings.amp, settings.precision)
         self.step_state = StepState(grad_accum_steps=self.grad_accum_every, num_processes=self.processes.size)
         self._hooks = Dispatcher(callbacks, rank)
-        self._loggers = [*loggers, *(c for c in callbacks if isinstance(c, Logger))] if rank == 0 else []
+        also = [c for c in callbacks if isinstance(c, Logger) and not any(c is logger for logger in loggers)]
+        self._loggers = [*loggers, *also] if rank == 0 else []
         if settings.use_tensorboard and rank == 0:
             self._loggers.append(TensorBoardLogger(save_loc / "tensorboard"))
         self._recorder, self._finite = Recorder(), FiniteWatch()
@@ -224,6 +226,11 @@ class BatchLoop(SettingAttributes, ABC):
         first_pass = training and not self._passes
         self._passes += training
         resumed, self._resumed = (self._resumed, None) if first_pass else (None, self._resumed)
+        outside = (
+            self._weight,
+            self._shared.weight,
+            self._shared.typical,
+        )  # of no batch, or of one that this pass is within
         iterator, done = (iter(loader), 0) if resumed is None else (resumed.rewind(loader), resumed.batches)
         with progress_bar(total, phase, self._epoch, self.epochs, done, enabled=self.rank == 0) as bar:
             for index in range(done, limit or sys.maxsize):
@@ -252,6 +259,7 @@ class BatchLoop(SettingAttributes, ABC):
                 self._count_batch(batch, index, training, bar, phase)
         if training and self._group.count:
             self._close_group()
+        self._weight, self._shared.weight, self._shared.typical = outside
         if not self._weights:
             raise UserError(f"the {phase} loader gave no batch in epoch {self._epoch}; is the data set empty?")
 
@@ -279,15 +287,6 @@ class BatchLoop(SettingAttributes, ABC):
         """Before a batch of sharded weights' other phases, whose every forward pass is made by all processes."""
         told = self.processes.exchange(Place.OUTSIDE_TRAINING, ended)
         require_as_many(phase, [row[0] for row in told], f"{index + 1} of epoch {self._epoch}", "set trainer.mode: ddp")
-
-    def _meet_at_the_end(self) -> None:
-        """Behind an epoch's last batch, which is the same on all processes, as their weights must be."""
-        norms = [row[0] for row in self.processes.exchange(Place.EPOCH, replica_norm(self.model))]
-        if not all(math.isclose(norm, norms[0], rel_tol=1e-6) for norm in norms if math.isfinite(norm)):
-            raise UserError(
-                f"the weights of the processes have parted in epoch {self._epoch} (their norms are {norms}): forward "
-                "passes must go through self.model(...), one before each optimize, and nothing else may change a weight"
-            )
 
     def _require_finite(self) -> None:
         """Before validation and saving: no loss was non-finite, and no gradient made the weights so."""
@@ -370,9 +369,9 @@ class BatchLoop(SettingAttributes, ABC):
     def _enter_phase(self, phase: str) -> None:
         self._phase = phase
         self._recorder, self._weights = Recorder(), []
+        self._weight, self._shared = 1.0, SharedBatch()  # what is recorded outside of any batch counts once
         if phase == "train":
             self.do_zero_grad()  # what an interrupted batch or the caller's own backward left is not this epoch's
-            self._shared = SharedBatch()
             share_next_gradients(self.model, self.grad_accum_every == 1)
 
     def _results(self, phase: str, returned: Mapping[str, Any] | None, resumed: bool = False) -> Row:

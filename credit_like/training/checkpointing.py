@@ -19,7 +19,7 @@ from credit_like.training.ema import put_into_model
 from credit_like.training.position import Position
 from credit_like.training.progress import say
 from credit_like.training.rng import rng_state, set_rng_state
-from credit_like.training.run_folder import RunFolder
+from credit_like.training.run_folder import GIVEN_UP, LATEST, RunFolder
 from credit_like.training.sharding import part_of, parts_of_optimizer, whole
 from credit_like.training.wrapping import unwrapped
 
@@ -76,8 +76,6 @@ def snapshot(
     top level for rank 0 and in ``other_processes`` for the rest. Every process calls this, and only rank 0 gets
     anything; ``alone`` asks no other.
     """
-    if trainer.ema is not None and trainer.ema.swapped:
-        raise RuntimeError("a checkpoint inside `ema.averaged` would store averaged weights as raw ones")
     own = _own_part(trainer, position)
     everybody = [own] if alone else trainer.processes.gathered(own)
     if trainer.rank and not trainer.sharded:
@@ -120,6 +118,9 @@ def resume_or_start(trainer: BaseTrainer, folder: RunFolder) -> None:
         for refusal in refusals:
             say(f"not resumed from: {refusal}")
         restore(trainer, state, path)
+        if path == trainer.resume_from and path != folder.path / LATEST:
+            moved = trainer.processes.main_does(lambda: folder.branch_off(path, state))
+            say(f"given up, and kept in {folder.path / GIVEN_UP}: {', '.join(moved) or 'nothing'}", enabled=bool(moved))
         prune(trainer, folder)  # which the last life may have died before
         part = f" and {trainer._resumed.batches} batches of the next" if trainer._resumed is not None else ""
         for change in changed_settings(json.loads(state["config"]), trainer.conf):
@@ -128,7 +129,7 @@ def resume_or_start(trainer: BaseTrainer, folder: RunFolder) -> None:
         return
     if trainer.load_weights:
         say(f"nothing to resume from in {folder.path}: a fresh start")
-    elif refusal := trainer.processes.main_does(lambda: folder.refusal(trainer.history.path)):
+    elif refusal := trainer.processes.main_does(lambda: folder.refusal(trainer.history.path, trainer.going_on)):
         raise UserError(refusal)
     # A trainer that failed before its first checkpoint keeps its weights, and counts from the beginning again.
     trainer.history.rows.clear()

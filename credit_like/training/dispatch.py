@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,6 +35,11 @@ LIFECYCLE = (
 )
 EVENT_NAMES = frozenset(name for pair in LIFECYCLE for name in pair if name)
 _SHORT = {short for _, short in LIFECYCLE if short}
+#: What a method is called with, by its event's name.
+ARGUMENTS = {
+    name: ("trainer",) if name in _SHORT else tuple(inspect.signature(getattr(Callback, name)).parameters)[1:]
+    for name in EVENT_NAMES
+}
 _POINT = {name: long or short for long, short in LIFECYCLE for name in (long, short) if name}
 
 Listener = Callable[..., Any]
@@ -45,14 +51,18 @@ class Dispatcher:
     """Calls what listens to an event, lower ``ord`` first; resolved once, so that unused events cost nothing.
 
     Raises TypeError for a class in place of an instance, for an object that listens to nothing, and for one that
-    defines both names of one event.
+    defines both names of one event, or a method that an event's arguments do not fit: now, and not after a day.
     """
 
     def __init__(self, hooks: Iterable[Any], rank: int = 0) -> None:
         self.hooks = sorted(hooks, key=lambda hook: getattr(hook, "ord", 0))
         self._listeners: dict[str, list[Listener]] = {name: [] for name in EVENT_NAMES}
         self._table: dict[str, list[Any]] = {long or short: [] for long, short in LIFECYCLE}
-        for hook in self.hooks:
+        for place, hook in enumerate(self.hooks):
+            if any(hook is other for other in self.hooks[:place]):
+                raise TypeError(
+                    f"one {type(hook).__name__} is given twice, and would be called twice; make two, or give it once"
+                )
             names = _listened(hook)
             if rank != 0 and (isinstance(hook, MainProcessHook) or getattr(hook, "main_process_only", False)):
                 continue
@@ -131,6 +141,8 @@ def _listened(hook: Any) -> list[str]:
         if len(defined) == 2:
             raise TypeError(f"{type(hook).__name__} defines both {long} and {short}, which are one event; keep one")
         names += defined
+    for name in names:
+        _require_fit(hook, name)
     for name in dir(type(hook)):
         if name.startswith(("on_", "before_", "after_")) and name not in EVENT_NAMES and callable(getattr(hook, name)):
             raise TypeError(
@@ -139,6 +151,16 @@ def _listened(hook: Any) -> list[str]:
     if not names and not isinstance(hook, Callback):
         raise TypeError(f"{type(hook).__name__} listens to no event; events: {', '.join(sorted(EVENT_NAMES))}")
     return names
+
+
+def _require_fit(hook: Any, name: str) -> None:
+    try:
+        inspect.signature(getattr(hook, name)).bind(*ARGUMENTS[name])
+    except TypeError as error:
+        given = ", ".join(ARGUMENTS[name])
+        raise TypeError(f"{type(hook).__name__}.{name} is called with ({given}), which do not fit: {error}") from None
+    except ValueError:  # a function of C, which does not tell
+        return
 
 
 def _defines(hook: Any, name: str) -> bool:

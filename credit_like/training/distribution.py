@@ -232,6 +232,7 @@ def join(mode: str, rank: int, device: torch.device, timeout_s: float) -> Proces
         if rank and "RANK" not in os.environ:
             raise ValueError(f"rank is {rank}, but this process is alone (trainer.mode is none): pass 0")
         return Processes()
+    global _messages, _ours
     timeout = timedelta(seconds=timeout_s)
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -244,12 +245,14 @@ def join(mode: str, rank: int, device: torch.device, timeout_s: float) -> Proces
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         store, number, size = meet(timeout)
         dist.init_process_group(backend, timeout=timeout, store=store, rank=number, world_size=size)
+        _ours = True
         atexit.register(leave)
     if dist.get_rank() != rank:
         raise ValueError(f"rank is {rank}, but the process group says {dist.get_rank()}; pass int(os.environ['RANK'])")
-    global _messages
     if _messages is None:
         _messages = dist.new_group(backend="gloo", timeout=timeout)
+    for group in (_messages, *([dist.group.WORLD] if _ours else [])):  # an earlier trainer may have had another
+        dist.distributed_c10d._set_pg_timeout(timeout, group)
     return Processes(rank, dist.get_world_size(), _messages)
 
 
@@ -273,6 +276,7 @@ def leave() -> None:
 
 _runs = count()  # each call of fit, on every process alike, has a failure of its own
 _messages: dist.ProcessGroup | None = None  # one group for all trainers of this process
+_ours = False  # whether torch's default group was made here, and not by who calls
 
 
 def _differ(one: Any, other: Any) -> bool:

@@ -32,8 +32,8 @@ class EMATracker:
         start_step: until so many updates the shadow is a plain copy of the model.
 
     ``shadow`` is an OrderedDict name -> Tensor, float32 at least (float64 stays). Tied weights stand in it once,
-    under their first name. Not supported: a parameter that is added after construction (TypeError on update), and
-    tensors of which one is a part of another.
+    under their first name. Not supported: a parameter that is added after construction (TypeError on update), a part of
+    the model that changes its dtype or device alone (RuntimeError), and tensors of which one is a part of another.
 
     >>> net = nn.Linear(2, 1)
     >>> ema = EMATracker(net, decay=0.9)
@@ -82,7 +82,15 @@ class EMATracker:
         d = min(self.decay, (1 + self.step) / (10 + self.step)) if self.step > self.start_step else 0.0
         with torch.no_grad():
             for shadows, values in self._groups:
-                torch._foreach_lerp_(shadows, _like(shadows, values), 1.0 - d)
+                try:
+                    torch._foreach_lerp_(shadows, _like(shadows, values), 1.0 - d)
+                except RuntimeError as error:
+                    if len({(value.dtype, value.device) for value in values}) == 1:
+                        raise
+                    raise RuntimeError(
+                        "EMATracker.update: a part of the model has changed its dtype or device since the tracker was "
+                        "made, and the average is lost; change it before, or the whole model"
+                    ) from error
             for shadow, value in self._copied:
                 shadow.copy_(value)
 

@@ -7,6 +7,7 @@ import torch
 from credit_like.config import UserError
 
 _CPU_ALLOCATOR = "DefaultCPUAllocator: can't allocate memory"
+_BACKWARD_TWICE = "Trying to backward through the graph a second time"
 _NO_COMPILER = "InvalidCxxCompiler"
 
 
@@ -23,6 +24,11 @@ def explained(error: BaseException, samples: float, where: str) -> UserError | N
         return BatchOutOfMemoryError(
             f"out of memory on a batch of {samples:g} samples, {where}: lower the loader's batch size (and raise "
             "trainer.grad_accum_every by as much, for the same steps), or make the model smaller"
+        )
+    if isinstance(error, RuntimeError) and _BACKWARD_TWICE in str(error):
+        return UserError(
+            f"a graph was gone through backward twice, {where}: self.optimize(loss) makes the backward pass itself, so "
+            "leave loss.backward() out; and a part of a loss that comes from an earlier batch must be detached"
         )
     if isinstance(error, RuntimeError) and _NO_COMPILER in str(error):
         return UserError(

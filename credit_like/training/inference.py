@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from credit_like.training.batches import to_device
 from credit_like.training.checkpointing import load_weights
@@ -28,7 +29,7 @@ def run_test(trainer: BaseTrainer, loaders: Any, ckpt_path: str | Path | None) -
     """``BaseTrainer.test``: ``validate`` over each loader, its names turned into ``test_*``."""
     results: dict[str, float] = {}
     with trainer.processes.failing_together(), _deployed(trainer, ckpt_path):
-        for name, loader in _named(loaders):
+        for name, loader in named_loaders(loaders):
             row = trainer._evaluation_row("test", trainer.step_state.epoch, loader)
             for column, value in row.items():
                 column = column.replace("valid_", "test_", 1) if column.startswith("valid_") else column
@@ -42,7 +43,7 @@ def run_predict(
     """``BaseTrainer.predict``: the outputs of ``predict_step`` (or another method), one a batch, on the CPU."""
     # Whole weights need no other process: one of them may predict alone.
     with trainer.processes.failing_together() if trainer.sharded else nullcontext(), _deployed(trainer, ckpt_path):
-        collected = [_outputs(trainer, loader, getattr(trainer, step)) for _, loader in _named(loaders)]
+        collected = [_outputs(trainer, loader, getattr(trainer, step)) for _, loader in named_loaders(loaders)]
     return collected if _several(loaders) else collected[0]
 
 
@@ -98,9 +99,21 @@ def _several(loaders: Any) -> bool:
     return isinstance(loaders, Mapping | list | tuple)
 
 
-def _named(loaders: Any) -> list[tuple[str, Any]]:
+def named_loaders(loaders: Any) -> list[tuple[str, Any]]:
+    """Each loader with its name: a mapping's own, a number for those of a list or tuple, and "" for a single one.
+
+    Raises TypeError for a list of batches, which would be taken for several loaders.
+    """
     if isinstance(loaders, Mapping):
         return list(loaders.items())
-    if isinstance(loaders, list | tuple):
-        return [(str(index), loader) for index, loader in enumerate(loaders)]
-    return [("", loaders)]
+    if not isinstance(loaders, list | tuple):
+        return [("", loaders)]
+    if any(
+        isinstance(part, Tensor) or (isinstance(part, tuple) and isinstance(next(iter(part), 0), Tensor))
+        for part in loaders
+    ):
+        raise TypeError(
+            f"a {type(loaders).__name__} is several loaders here, and this one holds batches: give it a name, as in "
+            "{'': loader}, or give a DataLoader"
+        )
+    return [(str(index), loader) for index, loader in enumerate(loaders)]

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from credit_like.config import UserError
 from credit_like.training.dispatch import Dispatcher
+from credit_like.training.failures import explained
 from credit_like.training.progress import say
 from credit_like.training.rng import rng_kept
 
@@ -106,13 +107,21 @@ def free_host_bytes() -> int:
 
 
 def peak_of_one_step(trainer: BaseTrainer, batch: Any) -> int:
-    """Peak bytes of the GPU over one step of ``train_one_epoch`` on ``batch``; everything is then as it was before."""
+    """Peak bytes of the GPU over one step of ``train_one_epoch`` on ``batch``; everything is then as it was before.
+
+    Raises BatchOutOfMemoryError where the step does not fit: the first that would not.
+    """
     torch.cuda.reset_peak_memory_stats(trainer.device)
     with undone(trainer):
         trainer.model.train()
-        trainer.train_one_epoch(
-            0, [batch], trainer.optimizer, trainer.train_criterion, trainer.scaler, trainer.scheduler, trainer.metrics
-        )
+        criterion, scaler, schedule = trainer.train_criterion, trainer.scaler, trainer.scheduler
+        try:
+            trainer.train_one_epoch(0, [batch], trainer.optimizer, criterion, scaler, schedule, trainer.metrics)
+        except Exception as error:
+            clearer = explained(error, trainer.batch_size(batch), "in the step that preflight measures")
+            if clearer is None:
+                raise
+            raise clearer from error
     return torch.cuda.max_memory_allocated(trainer.device)
 
 

@@ -21,11 +21,13 @@ from credit_like.training.checkpoint import (
     replace,
     sidecar_of,
     stage,
+    verifies,
     write_checkpoint,
 )
 
 LATEST, BACKUP, BEST = "checkpoint.pt", "backup_checkpoint.pt", "best_checkpoint.pt"
 ASIDE = "exception_checkpoint.pt"
+GIVEN_UP = "given_up"
 LOG = "training_log.csv"
 LOCK = ".lock"
 
@@ -78,11 +80,11 @@ class RunFolder:
             self._lock.close()  # closing gives the flock back
             self._lock = None
 
-    def refusal(self, log: Path) -> str:
+    def refusal(self, log: Path, going_on: str) -> str:
         """Why nothing new, which writes ``log``, may begin here, and what to do; empty where something may."""
         names = (LATEST, BACKUP, BEST, self.best_name)
         if any((self.path / name).exists() for name in names) or self._epoch_files():
-            return f"{self.path} holds a run already; resume it (trainer.load_weights: true) or name another save_loc"
+            return f"{self.path} holds a run already; {going_on}"
         if log.exists():  # killed before its first checkpoint, or somebody removed those
             return (
                 f"{log} is of a run, and {self.path} holds no checkpoint to resume from; remove the log to begin anew, "
@@ -123,19 +125,36 @@ class RunFolder:
         """Keep ``state`` as ``exception_checkpoint.pt``, which ``newest_valid`` does not know."""
         write_checkpoint(self.path / ASIDE, state)
 
+    def branch_off(self, source: Path, state: Mapping[str, Any]) -> list[str]:
+        """The run goes on from ``source``, an older checkpoint: put those that go further where no resume looks.
+
+        A fall-back, or a test of the best weights, would take them for this run's. The best epoch's file becomes the
+        best checkpoint again where it is known. Returns the names of what was moved to ``given_up/``.
+        """
+        moved, best = [], state["patience"]["best_epoch"]
+        for path in (path for path in self._known() if path.exists() and path != source and verifies(path)):
+            if _reached(read_checkpoint(path)) > _reached(state):
+                (self.path / GIVEN_UP).mkdir(exist_ok=True)
+                duplicate(path, file_digest(path), self.path / GIVEN_UP / path.name)
+                path.unlink()
+                sidecar_of(path).unlink()
+                moved.append(path.name)
+        if self.best_name in moved:
+            for path in (path for path in (source, *self._epoch_files()) if verifies(path)):
+                if _reached(read_checkpoint(path)) == (best, math.inf):
+                    duplicate(path, file_digest(path), self.path / self.best_name)
+                    break
+        return moved
+
     def newest_valid(self, wanted: Path | None = None) -> tuple[Path, dict[str, Any], list[str]] | None:
         """The furthest checkpoint that verifies: (path, state, refusals of those that did not); None where none is.
 
         ``wanted`` goes before all others, then the latest; only where neither verifies are the rest compared. Raises
-        CheckpointError when ``wanted`` is not there, and when there are checkpoints and every one is refused: that run
-        must not start afresh.
+        CheckpointError when there are checkpoints and every one is refused: that run must not start afresh.
         """
         refusals: list[str] = []
-        if wanted is not None and not wanted.exists():
-            raise CheckpointError(f"no checkpoint at {wanted}")
         latest, furthest = self.path / LATEST, None
-        known = (latest, self.path / BACKUP, *reversed(self._epoch_files()), self.path / self.best_name)
-        for path in known if wanted is None else dict.fromkeys((wanted, *known)):
+        for path in self._known() if wanted is None else dict.fromkeys((wanted, *self._known())):
             if path.exists():
                 try:
                     state = read_checkpoint(path)
@@ -162,6 +181,13 @@ class RunFolder:
                 + "\nRestore one from a copy, or choose another save_loc to start afresh"
             )  # fmt: skip
         return None
+
+    def _known(self) -> list[Path]:
+        return [
+            *(self.path / name for name in (LATEST, BACKUP)),
+            *reversed(self._epoch_files()),
+            self.path / self.best_name,
+        ]
 
     def _epoch_files(self) -> list[Path]:
         return sorted((p for p in self.path.glob("checkpoint_epoch_*.pt") if _EPOCH_FILE(p.name)), key=_epoch)

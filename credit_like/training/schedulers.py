@@ -76,9 +76,12 @@ def steps_each_batch(scheduler: Any, scheduler_type: str) -> bool:
     return scheduler_type in BATCH_LEVEL or (scheduler_type == "" and isinstance(scheduler, _BATCH_CLASSES))
 
 
-def over(scheduler: Any) -> bool:
-    """Whether a half cosine has reached its end, where it stays: torch's own would rise again."""
-    return isinstance(scheduler, lr_scheduler.CosineAnnealingLR) and scheduler.last_epoch >= scheduler.T_max
+def step_after_epoch(scheduler: Any, metric: float) -> None:
+    """Step once, a plateau by the epoch's ``metric``. A half cosine stays at its end: torch's own would rise again."""
+    if isinstance(scheduler, lr_scheduler.ReduceLROnPlateau):
+        scheduler.step(metric)
+    elif not (isinstance(scheduler, lr_scheduler.CosineAnnealingLR) and scheduler.last_epoch >= scheduler.T_max):
+        scheduler.step()
 
 
 def _warmup_cosine(now: int, warmup: int, total: int, floor: float) -> float:

@@ -7,7 +7,7 @@ and the optimizer's state are then DTensors too. In a checkpoint every tensor is
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -28,7 +28,7 @@ def fully_sharded(model: nn.Module, device: torch.device) -> nn.Module:
     Raises ConfigError for a parameter without dimensions, which cannot be split, and for one that two units share.
     """
     from torch.distributed.device_mesh import init_device_mesh  # takes a while, and only this mode needs it
-    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.fsdp import FSDPModule, fully_shard
 
     for name, parameter in model.named_parameters():
         if not parameter.dim():
@@ -42,6 +42,8 @@ def fully_sharded(model: nn.Module, device: torch.device) -> nn.Module:
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
     for module in (*units, model):
         fully_shard(module, mesh=mesh, reshard_after_forward=True)
+    # A weight that this process leaves out may be used by another, which would wait for its gradient.
+    cast(FSDPModule, model).set_reduce_scatter_unused_params(True)
     return model
 
 

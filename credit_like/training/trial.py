@@ -17,7 +17,7 @@ class Trial(Protocol):
     def should_prune(self) -> bool: ...
 
 
-def asks_to_stop(trial: Trial | bool, value: float, epoch: int) -> bool:
+def is_pruned(trial: Trial | bool, value: float, epoch: int) -> bool:
     """Report the epoch's value, and ask whether the trial is worth going on with."""
     if isinstance(trial, bool):
         return False
@@ -30,7 +30,7 @@ def trial_folder(save_loc: Path, number: int) -> Path:
     return save_loc / "trial_results" / f"trial_{number}"
 
 
-def pruned(epoch: int, metric: str, value: float) -> Exception:
+def pruned_error(epoch: int, metric: str, value: float) -> Exception:
     """What ``fit`` raises for a pruned trial, everything closed."""
     from optuna import TrialPruned  # only a trial needs it
 

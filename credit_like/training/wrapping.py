@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from credit_like.config import UserError
+from credit_like.training.distribution import Place, Processes
 
 _WRAPPERS = ("DistributedDataParallel", "DataParallel", "OptimizedModule")
 
@@ -71,11 +74,17 @@ def share_kept_gradients(model: nn.Module) -> None:
             parameter.grad = gradient.view_as(parameter).clone() if found else None
 
 
-def replica_norm(model: nn.Module) -> float:
-    """The 2-norm of the weights that every process has a replica of; 0 where each has a shard."""
+def require_same_weights(model: nn.Module, processes: Processes, epoch: int) -> None:
+    """At the end of ``epoch``. Raises UserError where the replicas of the processes have parted; shards cannot."""
     weights = [p.detach() for p in model.parameters() if p.is_floating_point() and p.numel()]
     replicated = isinstance(model, DistributedDataParallel) and weights
-    return float(torch.nn.utils.get_total_norm(weights)) if replicated else 0.0
+    norm = float(torch.nn.utils.get_total_norm(weights)) if replicated else 0.0
+    norms = [row[0] for row in processes.exchange(Place.EPOCH, norm)]
+    if not all(math.isclose(norm, norms[0], rel_tol=1e-6) for norm in norms if math.isfinite(norm)):
+        raise UserError(
+            f"the weights of the processes have parted in epoch {epoch} (their norms are {norms}): forward passes must "
+            "go through self.model(...), one before each optimize, and nothing else may change a weight"
+        )
 
 
 @torch.no_grad()

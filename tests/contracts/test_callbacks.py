@@ -199,9 +199,15 @@ class NotPlain(KeepsHalf):
         return {"path": Path("a")}
 
 
+class StaysBehind(KeepsHalf):
+    def load_state_dict(self, state: Any) -> None:
+        raise ValueError("of another version")
+
+
 @pytest.mark.parametrize(
     ("kind", "test", "message"),
     [
+        (StaysBehind, "a_resumed_run_takes_it_along", "of another version"),
         (
             Misspelt,
             "it_listens_to_known_events_only",
@@ -220,17 +226,45 @@ def test_the_contract_notices(kind: type[Callback], test: str, message: str, tmp
         def make(self, folder: Path) -> Any:
             return kind()
 
-    with pytest.raises((AssertionError, TypeError), match=message):
+    with pytest.raises((AssertionError, TypeError, ValueError), match=message):
         getattr(Broken(), f"test_{test}")(tmp_path)
 
 
-def test_the_contract_notices_a_logger_that_doubles(tmp_path: Path) -> None:
-    class Appends(MetricsJSONL):
-        def start(self, samples: int, epoch: int) -> None: ...
+class Appends(MetricsJSONL):
+    def start(self, samples: int, epoch: int) -> None: ...
 
+
+class Loses(MetricsJSONL):
+    def log_epoch(self, row: Any, epoch: int) -> None:
+        if epoch != 1:
+            super().log_epoch(row, epoch)
+
+
+class Strict(MetricsJSONL):
+    def log_epoch(self, row: Any, epoch: int) -> None:
+        assert all(value == value for value in row.values()), "a NaN"
+        super().log_epoch(row, epoch)
+
+
+class NeverClosed:
+    def __init__(self, path: Path) -> None: ...
+
+    start = log_batch = log_epoch = Appends.start
+
+
+@pytest.mark.parametrize(
+    ("kind", "test", "message"),
+    [
+        (Appends, "a_resume_replaces_what_was_logged_at_or_beyond", r"\(1, 1.0\), \(2, 2.0\), \(1, 11.0\)"),
+        (Loses, "what_was_logged_can_be_read_back", r"a reader sees .*\(0, 0.0\), \(2, 2.0\)"),
+        (Strict, "non_finite_values_do_not_stop_it", "a NaN"),
+        (NeverClosed, "it_is_a_logger", "a logger has start, log_batch, log_epoch and close"),
+    ],
+)
+def test_the_contract_notices_a_logger(kind: Any, test: str, message: str, tmp_path: Path) -> None:
     class Broken(TestMetricsJSONLAsLogger):
         def make(self, folder: Path) -> Any:
-            return Appends(folder / "metrics.jsonl")
+            return kind(folder / "metrics.jsonl")
 
-    with pytest.raises(AssertionError):
-        Broken().test_a_resume_replaces_what_was_logged_at_or_beyond(tmp_path)
+    with pytest.raises(AssertionError, match=message):
+        getattr(Broken(), f"test_{test}")(tmp_path)

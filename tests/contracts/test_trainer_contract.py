@@ -16,6 +16,7 @@ from credit_like.config import Settings
 from credit_like.graphs import FeatureScaler, GraphStore, PackedLoader, ScalerSettings, Vocabulary
 from credit_like.testing import TrainerContract
 from credit_like.training import BaseTrainer
+from credit_like.training.ema import put_into_model
 from tests.trainers.fusion_tasks import arguments, either, make_trainer, table
 from tests.training.toys import Net, Samples, ToyTrainer, batches_of
 from trainers import DGIOCGINTrainer, GATTrainer, ModuleTrainer, StepTrainer, TrainerConfig
@@ -232,6 +233,18 @@ class Calibrates(ToyTrainer):
             self.model.last.bias += 1
 
 
+class KeepsAverages(ToyTrainer):
+    """Leaves the averaged weights in the model of a run that failed."""
+
+    def fit(self, *arguments: Any, **named: Any) -> Any:
+        try:
+            return super().fit(*arguments, **named)
+        except Exception:
+            if self.ema is not None:
+                put_into_model(self.ema.shadow, self.model)
+            raise
+
+
 class Loose(ToyTrainer):
     class Settings(BaseTrainer.Settings):
         model_config = Settings.model_config | {"extra": "ignore"}
@@ -247,6 +260,7 @@ class Loose(ToyTrainer):
         (Frozen, "two_epochs_train_and_leave_log_and_checkpoint", "two epochs have not changed one weight"),
         (Swallows, "interrupted_and_resumed_by_epoch", r"an exception at step \d+ became None"),
         (Calibrates, "testing_changes_neither_weights_nor_random_numbers", "test has moved .*last.bias"),
+        (KeepsAverages, "raw_weights_are_back_after_an_exception_in_validation", "does not hold its own weights"),
         (Loose, "an_unknown_setting_is_refused", "epochz is no setting; a ConfigError was due, not None"),
     ],
 )

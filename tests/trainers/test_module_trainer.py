@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from credit_like.config import ConfigError
+from credit_like.config import ConfigError, UserError
 from credit_like.training import (
     Callback,
     CheckpointError,
     EarlyStopping,
+    LambdaHook,
     LRMonitor,
     ModelCheckpoint,
     NonFiniteLossError,
 )
-from credit_like.training.checkpoint import sidecar_of
+from credit_like.training.checkpoint import read_checkpoint, sidecar_of
+from credit_like.training.run_folder import GIVEN_UP, RunFolder
 from trainers.module import ModuleTrainer, TrainerConfig
 
 
@@ -96,6 +99,9 @@ def test_fit_trains_saves_and_publishes(tmp_path: Path) -> None:
     model, data = Regression(), Data()
     checkpoints = ModelCheckpoint(monitor="val_loss")
     face = trainer(tmp_path, callbacks=[checkpoints, EarlyStopping("val_loss", patience=2), LRMonitor()], epochs=8)
+    face.predict_on(model, data.loader)
+    assert checkpoints.best_model_path == ""  # there is none yet
+    model.calls.clear()
     row = face.fit(model, data)
     assert row["valid_loss"] < 1
     assert face.callback_metrics["val_loss"] == pytest.approx(row["valid_loss"])
@@ -164,6 +170,33 @@ def test_a_resume_is_from_the_file_that_is_named(tmp_path: Path, capsys: pytest.
     assert "resuming from checkpoint.pt: 4 epoch(s) done" in said
     with pytest.raises(CheckpointError, match=r"no checkpoint at .*nowhere\.pt"):
         trainer(tmp_path, 5).fit(Regression(), Data(), ckpt_path=tmp_path / "checkpoints" / "nowhere.pt")
+
+
+def test_what_an_older_checkpoint_leaves_behind_is_no_longer_of_the_run(tmp_path: Path) -> None:
+    """Neither to fall back to, nor as its best weights; and nothing is lost."""
+    folder = tmp_path / "checkpoints"
+    trainer(tmp_path, 4, callbacks=[ModelCheckpoint(save_top_k=4)]).fit(Regression(), Data())
+    wanted, left = folder / "checkpoint_epoch_0001.pt", {}
+    for path in folder.glob("*.pt"):
+        if (epoch := read_checkpoint(path)["epoch"]) > 1:
+            left[path.name] = epoch
+    assert len(left) == 5
+
+    class Failing(Regression):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        trainer(tmp_path, 4, [ModelCheckpoint(save_top_k=4)]).fit(Failing(), Data(), ckpt_path=wanted)
+    assert {path.name: read_checkpoint(path)["epoch"] for path in (folder / GIVEN_UP).glob("*.pt")} == left
+    found = RunFolder(folder, "best_model.pt").newest_valid()
+    assert found is not None
+    assert found[1]["epoch"] == 1
+    best = read_checkpoint(folder / "best_model.pt")
+    assert best["epoch"] == best["patience"]["best_epoch"] == 1
+    assert (
+        trainer(tmp_path, 4, [ModelCheckpoint(save_top_k=4)]).fit(Regression(), Data(), ckpt_path=wanted)["epoch"] == 3
+    )
 
 
 def test_the_state_at_a_failure_is_no_place_to_go_on_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -278,6 +311,10 @@ def test_should_stop_ends_after_the_epoch(tmp_path: Path) -> None:
     assert face.current_epoch == 0
 
 
+class Bare:
+    def setup(self, stage: str) -> None: ...
+
+
 def test_what_cannot_be_is_said(tmp_path: Path) -> None:
     class Two(Regression):
         def build_optimizers(self, max_epochs: int) -> Any:
@@ -292,13 +329,76 @@ def test_what_cannot_be_is_said(tmp_path: Path) -> None:
             trainer(tmp_path).fit(several, Data())
     with pytest.raises(TypeError, match=r"config is a TrainerConfig\(max_epochs=\.\.\., \.\.\.\); got a dict"):
         ModuleTrainer({"max_epochs": 2})  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r"the datamodule, a list, has no setup\(stage\)"):
+    with pytest.raises(TypeError, match="the datamodule, a list, has no setup; the docstring of ModuleTrainer says"):
         trainer(tmp_path).fit(Regression(), [])
+    for verb, part, lacking in (
+        ("fit", Bare(), "train_dataloader and no val_dataloader"),
+        ("validate", Bare(), "val_dataloader"),
+        ("test", Bare(), "test_dataloader"),
+        ("predict", Bare(), "predict_dataloader"),
+    ):
+        with pytest.raises(TypeError, match=f"the datamodule, a Bare, has no {lacking}; the docstring of"):
+            getattr(trainer(tmp_path), verb)(Regression(), part)
+    for verb, lacking in (("fit", "training_step and no validation_step and no build_optimizers"), ("test", "validat")):
+        with pytest.raises(TypeError, match=f"the module, a Linear, has no {lacking}"):
+            getattr(trainer(tmp_path), verb)(nn.Linear(1, 1), Data())
+    with pytest.raises(AttributeError, match=r"ModuleTrainer has no 'optimiser' \(did you mean 'optimizer'\?\)"):
+        trainer(tmp_path, callbacks=LambdaHook(after_step=lambda face: face.optimiser)).fit(Regression(), Data())
     with pytest.raises(ConfigError, match="'valid_auc' is in no row of results"):
         trainer(tmp_path, callbacks=[EarlyStopping("val_auc")]).fit(Regression(), Data())
     both = [EarlyStopping("val_loss"), ModelCheckpoint("val_bias", "max")]
     with pytest.raises(ConfigError, match="one metric that decides what is best"):
         trainer(tmp_path / "c", callbacks=both).fit(Regression(), Data())
+
+
+def test_a_run_that_is_there_is_not_begun_again_and_the_remedy_is_the_face_s(tmp_path: Path) -> None:
+    trainer(tmp_path, 1).fit(Regression(), Data())
+    with pytest.raises(
+        UserError, match=r"holds a run already; resume it \(fit with ckpt_path=\) or name another default"
+    ):
+        trainer(tmp_path, 1).fit(Regression(), Data())
+
+
+def test_a_checkpoint_that_is_not_there_leaves_nothing_behind(tmp_path: Path) -> None:
+    for path in (tmp_path / "no" / "mine.pt", tmp_path):
+        with pytest.raises(CheckpointError, match="no checkpoint at "):
+            trainer(tmp_path / "a").fit(Regression(), Data(), ckpt_path=path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fitted_again_it_does_not_stop_because_it_was_stopped_before(tmp_path: Path) -> None:
+    face = trainer(tmp_path, epochs=2)
+    face.should_stop = True
+    face.fit(Regression(), Data())
+    assert face.current_epoch == 1
+
+
+def test_mixed_precision_on_a_cpu_is_float32_beside_a_gpu_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for accelerator, precision in (("cpu", "32"), ("gpu", "16"), ("auto", "16")):
+        face = ModuleTrainer(TrainerConfig(accelerator=accelerator, default_root_dir=tmp_path))
+        assert face._conf(None)["trainer"]["precision"] == precision
+    for name, precision in (("bf16-mixed", "bf16"), ("32", "32")):
+        assert ModuleTrainer(TrainerConfig(precision=name))._conf(None)["trainer"]["precision"] == precision
+
+
+def test_the_settings_reach_the_engine(tmp_path: Path) -> None:
+    face = trainer(tmp_path, 9, gradient_clip_val=0.25, log_every_n_steps=7)
+    face.predict_on(Regression(), Data().loader)
+    engine = face.engine
+    assert (engine.epochs, engine.grad_max_norm, engine.log_every_n_steps) == (9, 0.25, 7)
+    assert (engine.device.type, engine.save_loc) == ("cpu", tmp_path / "checkpoints")
+
+
+def test_settings_that_cannot_be_are_told_like_all_others() -> None:
+    with pytest.raises(ConfigError) as told:
+        TrainerConfig(max_epoch=3, precision="16")
+    assert str(told.value) == (
+        "2 problems in the configuration:\n"
+        "  TrainerConfig: precision: expected '16-mixed', 'bf16-mixed' or '32', received '16'\n"
+        "  TrainerConfig: max_epoch: unknown key (did you mean 'max_epochs'?)"
+    )
+    assert list(inspect.signature(TrainerConfig).parameters)[:3] == ["max_epochs", "precision", "gradient_clip_val"]
 
 
 def test_settings_and_their_defaults() -> None:

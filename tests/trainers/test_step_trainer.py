@@ -105,6 +105,15 @@ def test_a_step_that_returns_no_dict_is_told(tmp_path: Path, returned: Any) -> N
         trainer.fit()
 
 
+def test_what_is_no_optimizer_and_what_is_no_attribute_are_told(tmp_path: Path) -> None:
+    net, data = regression(1)
+    with pytest.raises(TypeError, match=r"optim is an optimizer, or what makes one of the parameters.*; got 'adam'"):
+        StepTrainer(net, mse, data, optim="adam", config=conf(tmp_path))  # type: ignore[arg-type]
+    trainer = StepTrainer(net, mse, data, config=conf(tmp_path))
+    with pytest.raises(AttributeError, match=r"StepTrainer has no 'stepstate' \(did you mean 'step_state'\?\)"):
+        trainer.stepstate  # noqa: B018  reading it is the test
+
+
 def test_settings_in_the_wrong_place_are_told(tmp_path: Path) -> None:
     net, data = regression(1)
     with pytest.raises(ConfigError, match=r"put the trainer's epochs, seed below config\['trainer'\]"):

@@ -351,6 +351,14 @@ def test_data_that_was_replaced_behind_a_parameter_is_followed() -> None:
     assert ema.shadow["weight"].dtype == torch.float32
 
 
+def test_a_part_that_changed_its_dtype_alone_is_an_error_that_says_so() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    ema = EMATracker(model, 0.0)
+    model[1].half()
+    with pytest.raises(RuntimeError, match="a part of the model has changed its dtype or device since the tracker was"):
+        ema.update(model)
+
+
 def test_a_buffer_that_was_reassigned_is_found_again() -> None:
     model = nn.BatchNorm1d(2)
     ema = EMATracker(model, 0.0)
@@ -377,9 +385,13 @@ def test_a_wrapped_model_is_averaged_under_its_own_names() -> None:
 
 
 def test_the_shadow_can_live_elsewhere() -> None:
+    """Where it lives: what a second device computes, only `test_groups_of_devices` can tell."""
     model = nn.Linear(2, 1)
-    ema = EMATracker(model, device="cpu")
-    assert {value.device.type for value in ema.shadow.values()} == {"cpu"}
+    elsewhere, following = EMATracker(model, device="meta"), EMATracker(model)
+    elsewhere.update(model)
+    assert {value.device.type for value in elsewhere.shadow.values()} == {"meta"}
+    following.update(model.to("meta"))
+    assert {value.device.type for value in following.shadow.values()} == {"meta"}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from credit_like.training import Callback, NonFiniteLossError, read_checkpoint
+from credit_like.training import Callback, LambdaHook, NonFiniteLossError, read_checkpoint
 from credit_like.training.rng import rng_state
 from tests.training.toys import Net, Samples, Scripted, Setup, ToyTrainer, batches_of, epochs_of, fit_scripted, frozen
 
@@ -240,6 +240,39 @@ def test_raw_weights_are_back_after_an_exception_in_validation(tmp_path: Path) -
     assert frozen(trainer.model.state_dict()) == trainer.raw != trainer.inside
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_the_order_of_an_epoch_follows_from_seed_and_epoch_alone(own: bool, tmp_path: Path) -> None:
+    class Noting(Scripted):
+        def train_one_epoch(self, epoch: int, trainloader: Any, *rest: Any) -> None:
+            self.order = tuple(float(value) for x, _ in self.batches(trainloader) for value in x[:, 0])
+            self.record("loss", 0.0)
+
+    def orders(run: str, seed: int) -> list[Any]:
+        seen: list[Any] = []
+        conf = {"save_loc": str(tmp_path / run), "trainer": {"epochs": 2, "seed": seed, "skip_validation": True}}
+        note = LambdaHook(after_epoch=lambda trainer: seen.append(trainer.order))
+        trainer = Noting(Net(), 0, conf, callbacks=[note])
+        loader = DataLoader(Samples(12, 1), 4, shuffle=True, generator=torch.Generator() if own else None)
+        trainer.fit({}, loader, None, torch.optim.SGD(trainer.model.parameters(), 0.01))
+        return seen
+
+    first, other = orders("a", 0), orders("b", 1)
+    assert orders("c", 0) == first
+    assert len({*first, *other}) == 4
+    assert len({tuple(sorted(order)) for order in (*first, *other)}) == 1
+
+
+def test_averaged_weights_are_not_saved_as_raw_ones(tmp_path: Path) -> None:
+    class Saves(Scripted):
+        def validate(self, epoch: int, *rest: Any) -> Any:
+            self._save_checkpoint(epoch, self.optimizer, None, None)
+            return super().validate(epoch, *rest)
+
+    with pytest.raises(RuntimeError, match="the averaged weights are in the model now; swap them back first"):
+        fit_scripted(tmp_path, kind=Saves, use_ema=True)
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
 def test_validation_is_on_averaged_weights_and_raw_ones_on_request(tmp_path: Path) -> None:
     class Weighed(Scripted):
         def validate(self, *rest: Any) -> dict[str, float]:
@@ -249,6 +282,24 @@ def test_validation_is_on_averaged_weights_and_raw_ones_on_request(tmp_path: Pat
     row = trainer.history.rows[-1]
     assert row["valid_loss"] == trainer.ema.shadow["last.bias"].item()
     assert row["valid_raw_loss"] == trainer.model.last.bias.item() != row["valid_loss"]
+
+
+def test_each_phase_finds_the_model_in_its_mode_and_training_goes_on_in_training_mode(tmp_path: Path) -> None:
+    modes: dict[str, set[bool]] = {}
+
+    def note(name: str) -> Any:
+        return lambda trainer, *_: modes.setdefault(name, set()).add(trainer.model.training)
+
+    class Noting(Scripted):
+        def validate(self, *rest: Any) -> Any:
+            note("validate")(self)
+            return super().validate(*rest)
+
+    names = ("on_train_batch_start", "on_validation_end", "on_fit_end")
+    hook = LambdaHook(**{name: note(name) for name in names})
+    trainer = Noting(Net(), 0, {"save_loc": str(tmp_path), "trainer": {"epochs": 2}}, callbacks=[hook])
+    trainer.fit({}, batches_of(), batches_of(8), torch.optim.SGD(trainer.model.parameters(), 0.01))
+    assert modes == {**{name: {True} for name in names}, "validate": {False}}
 
 
 def test_ensemble_means_and_spread(tmp_path: Path) -> None:

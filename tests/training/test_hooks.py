@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from credit_like.training import BaseTrainer, Callback, Hook, LambdaHook, MainProcessHook
+from credit_like.training import BaseTrainer, Callback, Hook, LambdaHook, MainProcessHook, MetricsJSONL
+from credit_like.training.callbacks import read_metrics_jsonl
 from credit_like.training.dispatch import EVENT_NAMES, LIFECYCLE, Dispatcher
 from tests.training.toys import Net, Setup, ToyTrainer, batches_of
 
@@ -88,6 +89,41 @@ def test_what_is_no_hook_is_refused(given: Any, message: str) -> None:
 def test_a_misspelt_event_is_refused() -> None:
     with pytest.raises(TypeError, match=r"no event \['before_fits'\]"):
         LambdaHook(before_fits=print)
+
+
+class TooFew(Callback):
+    def on_fit_end(self, trainer: Any) -> None: ...  # type: ignore[override]
+
+
+class TooMany(Hook):
+    def after_step(self, trainer: Any, batch: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("hook", "message"),
+    [
+        (TooFew(), r"TooFew.on_fit_end is called with \(trainer, model\), which do not fit: too many positional"),
+        (
+            TooMany(),
+            r"TooMany.after_step is called with \(trainer\), which do not fit: missing a required argument: 'b",
+        ),
+    ],
+)
+def test_a_method_that_does_not_take_what_it_is_called_with_is_refused_before_the_run(hook: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        Dispatcher([hook])
+
+
+def test_one_hook_given_twice_is_refused_and_one_that_is_also_a_logger_logs_once(tmp_path: Path) -> None:
+    hook = Callback()
+    with pytest.raises(TypeError, match="one Callback is given twice, and would be called twice; make two, or give it"):
+        Dispatcher([hook, Callback(), hook])
+    lines = MetricsJSONL(tmp_path / "metrics.jsonl")
+    conf = {"save_loc": str(tmp_path / "run"), "trainer": {"epochs": 2}}
+    trainer = ToyTrainer(Net(), 0, conf, callbacks=[lines], loggers=[lines])
+    sgd = torch.optim.SGD(trainer.model.parameters(), 0.01)
+    trainer.fit(conf, batches_of(), batches_of(8), sgd, nn.MSELoss(), nn.MSELoss())
+    assert [row["epoch"] for row in read_metrics_jsonl(lines.path)] == [0, 1]
 
 
 def test_a_main_process_hook_is_silent_on_other_ranks() -> None:

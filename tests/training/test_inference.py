@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from credit_like.training import Callback, CheckpointError, ModelCheckpoint, read_checkpoint
 from credit_like.training.rng import rng_state
-from tests.training.toys import Net, Samples, Scripted, ToyTrainer, fit_scripted, frozen
+from tests.training.toys import Net, Samples, Scripted, ToyTrainer, batches_of, fit_scripted, frozen
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 
@@ -74,6 +74,18 @@ def test_several_loaders_keep_their_names(several: str, tmp_path: Path) -> None:
     results = trainer.test(loaders if several == "mapping" else list(loaders.values()))
     assert set(results) == {f"{name}/test_{metric}" for name in names for metric in ("loss", "mae")}
     assert results[f"{names[0]}/test_loss"] != results[f"{names[1]}/test_loss"]
+
+
+def test_a_list_of_batches_is_not_taken_for_several_loaders(tmp_path: Path) -> None:
+    trainer = fit_scripted(tmp_path, epochs=1)
+    for batches in (batches_of(), [x for x, _ in batches_of()]):
+        for verb in (trainer.test, trainer.predict):
+            with pytest.raises(
+                TypeError, match="a list is several loaders here, and this one holds batches: give it a"
+            ):
+                verb(batches)
+    assert trainer.test({"": batches_of()}).keys() == {"test_loss"}
+    assert trainer.test([batches_of(), batches_of()]).keys() == {"0/test_loss", "1/test_loss"}
 
 
 def test_validation_data_are_not_handed_back_as_test_data(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from credit_like.config import ConfigError
 from credit_like.training import read_checkpoint
-from credit_like.training.history import Patience
+from credit_like.training.history import History, Patience
 from tests.training.toys import epochs_of, fit_scripted
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
@@ -49,12 +49,16 @@ def test_what_is_not_finite_is_never_best(value: float, direction: str, tmp_path
     assert trainer.patience.best_epoch == 1
 
 
-def test_nothing_finite_at_all(tmp_path: Path) -> None:
+def test_nothing_finite_at_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trainer = fit_scripted(tmp_path, [math.nan], stopping_patience=3)
     assert trainer.patience.best_epoch == -1
     assert trainer.result == {}
     assert epochs_of(trainer) == [0, 1, 2]
     assert not (tmp_path / "best_checkpoint.pt").exists()
+    assert (
+        "no epoch had a finite valid_loss: none is the best, and there is no best_checkpoint.pt"
+        in capsys.readouterr().err
+    )
 
 
 def test_direction_max(tmp_path: Path) -> None:
@@ -98,3 +102,13 @@ def test_without_validation_the_training_loss_decides_and_nothing_stops_early(tm
 def test_a_run_that_begins_late_has_not_stopped_early(tmp_path: Path) -> None:
     trainer = fit_scripted(tmp_path, [1.0], epochs=7, start_epoch=4, stopping_patience=3)
     assert epochs_of(trainer) == [4, 5, 6]
+
+
+def test_the_best_epochs_are_finite_and_the_earlier_of_equals() -> None:
+    history = History(Path("nowhere"))
+    values = [3.0, math.nan, 1.0, -math.inf, 1.0, 2.0]
+    history.rows = [{"epoch": epoch, "loss": value} for epoch, value in enumerate(values)] + [{"epoch": 6}]
+    assert history.best_epochs("loss", "min", 1) == {2}
+    assert history.best_epochs("loss", "min", 3) == {2, 4, 5}
+    assert history.best_epochs("loss", "max", 2) == {0, 5}
+    assert history.best_epochs("loss", "max", 9) == {0, 2, 4, 5}

@@ -11,8 +11,15 @@ import pytest
 import torch
 from torch import nn
 
-from credit_like.training.failures import explained
-from credit_like.training.preflight import DataLoadingHangError, bytes_in, estimated_bytes, preflight, undone
+from credit_like.training.failures import BatchOutOfMemoryError, explained
+from credit_like.training.preflight import (
+    DataLoadingHangError,
+    bytes_in,
+    estimated_bytes,
+    peak_of_one_step,
+    preflight,
+    undone,
+)
 from credit_like.training.rng import rng_state
 from tests.training.toys import Setup, batches_of, frozen, outcome
 
@@ -59,6 +66,25 @@ def test_a_run_with_preflight_is_bit_for_bit_one_without(tmp_path: Path, loader:
     assert outcome(tmp_path / "with") == outcome(tmp_path / "without")
 
 
+def test_a_loader_stays_where_it_stood(tmp_path: Path) -> None:
+    class GoesOn:
+        """Knows no epochs: it goes on from its position, whoever draws."""
+
+        position = 0
+
+        def state_dict(self) -> dict[str, int]:
+            return {"position": self.position}
+
+        def __iter__(self) -> Iterator[Any]:
+            while self.position < 3:
+                self.position += 1
+                yield batches_of()[0]
+
+    loader = GoesOn()
+    preflight(Setup().trainer(tmp_path), loader)
+    assert loader.state_dict() == {"position": 0}
+
+
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
 def test_a_step_is_undone_bit_for_bit(tmp_path: Path, optimizer: str) -> None:
     setup = Setup(optimizer=optimizer, epochs=1)
@@ -98,6 +124,26 @@ def test_an_empty_loader_is_left_to_the_loop_which_says_so(tmp_path: Path, monke
     assert measured == []
     preflight(trainer, batches_of())
     assert len(measured) == 1
+
+
+def test_a_step_that_does_not_fit_is_named_by_preflight_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU the first step is that of preflight."""
+
+    def out_of_memory(phase: str, epoch: int, batch: int) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    setup = Setup()
+    trainer = setup.trainer(tmp_path)
+    trainer.moment = out_of_memory
+    trainer.train_criterion = nn.MSELoss()
+    trainer._take({}, batches_of(), batches_of(), setup.build_optimizer(trainer.model), None, None)
+    before = frozen(trainer.model.state_dict())
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    with pytest.raises(
+        BatchOutOfMemoryError, match="out of memory on a batch of 4 samples, in the step that preflight"
+    ):
+        peak_of_one_step(trainer, batches_of()[0])
+    assert frozen(trainer.model.state_dict()) == before
 
 
 def test_running_out_of_memory_says_what_to_lower(tmp_path: Path) -> None:

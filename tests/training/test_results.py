@@ -149,6 +149,52 @@ def test_a_subclass_that_drives_its_own_loop(tmp_path: Path) -> None:
     assert trainer.ema.step == trainer.step_state.optimizer_step == 6
 
 
+def test_what_is_recorded_behind_the_loop_counts_once(tmp_path: Path) -> None:
+    """It is of no batch. A loop over the bare loader has no batches at all, and each of its values counts alike."""
+
+    class Behind(Scripted):
+        def train_one_epoch(self, epoch: int, trainloader: Any, *rest: Any) -> None:
+            total = torch.zeros(())
+            for x, y in self.batches(trainloader):
+                total = total + nn.functional.mse_loss(self.model(x), y)
+            self.optimize(total)
+            self.record("total", total)
+
+        def validate(self, epoch: int, valid_loader: Any, *rest: Any) -> None:
+            for number, _ in enumerate(valid_loader):
+                self.record("loss", float(number))
+
+    class Counted(Scripted):
+        def validate(self, epoch: int, valid_loader: Any, *rest: Any) -> None:
+            for x, _ in self.batches(valid_loader, "valid"):
+                self.record("loss", self.model(x).mean())
+            self.record("count", 3)
+            self.record("count", 5)
+
+    trainer = fit_scripted(tmp_path / "behind", kind=Behind, epochs=2)
+    assert [row["valid_loss"] for row in trainer.history.rows] == 2 * [0.5]
+    assert all(math.isfinite(row["train_total"]) for row in trainer.history.rows)
+    assert trainer.step_state.optimizer_step == 2
+    for limit in (0, 1):
+        counted = fit_scripted(tmp_path / f"{limit}", kind=Counted, valid_batches_per_epoch=limit)
+        assert {row["valid_count"] for row in counted.history.rows} == {4.0}
+
+
+def test_a_pass_within_a_batch_leaves_the_batch_its_weight(tmp_path: Path) -> None:
+    class Nested(Scripted):
+        def train_one_epoch(self, epoch: int, trainloader: Any, *rest: Any) -> None:
+            for x, y in self.batches(trainloader):
+                for inner, _ in self.batches([(torch.randn(3, 5), torch.zeros(3))]):
+                    self.model(inner)
+                self.optimize(nn.functional.mse_loss(self.model(x), y))
+                self.record("size", float(len(x)))
+
+    trainer = Nested(Net(), 0, {"save_loc": str(tmp_path), "trainer": {"skip_validation": True}})
+    trainer.training_metric = trainer.patience.metric = "train_size"
+    row = trainer.fit({}, batches_of(10), None, torch.optim.SGD(trainer.model.parameters(), 0.01))
+    assert row["train_size"] == pytest.approx((4 * 4 + 4 * 4 + 2 * 2) / 10)
+
+
 # training_log.csv -----------------------------------------------------------------------------------------------------
 
 

@@ -12,8 +12,9 @@ import torch
 from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader, Subset
 
-from credit_like.training import Callback, read_checkpoint
+from credit_like.training import Callback, LambdaHook, read_checkpoint
 from credit_like.training.checkpointing import snapshot
+from credit_like.training.dispatch import Dispatcher
 from credit_like.training.preflight import peak_of_one_step
 from credit_like.training.stopping import Stopped
 from tests.training.accidents import (
@@ -39,6 +40,27 @@ def test_interrupted_after_any_training_batch(fate: str, epoch: int, tmp_path: P
         folder = tmp_path / str(batch)
         interrupt_and_resume(setup, folder, [("train", epoch, batch, fate)])
         assert outcome(folder) == undisturbed(setup)
+
+
+def test_stopped_behind_an_epoch_s_last_batch_the_log_still_has_its_learning_rate(tmp_path: Path) -> None:
+    setup = Setup(scheduler="linear-warmup-cosine")  # whose rate is another one when the epoch goes on
+    interrupt_and_resume(setup, tmp_path, [("train", 1, BATCHES - 1, "sigterm")])
+    assert outcome(tmp_path) == undisturbed(setup)
+
+
+class Drawing(Setup):
+    """A hook draws at an epoch's start, before the loader shuffles."""
+
+    def trainer(self, folder: Path, **settings: Any) -> ToyTrainer:
+        trainer = super().trainer(folder, **settings)
+        trainer._hooks = Dispatcher([LambdaHook(before_epoch=lambda trainer: torch.rand(3))])
+        return trainer
+
+
+def test_a_hook_that_draws_at_an_epoch_s_start_is_not_heard_again(tmp_path: Path) -> None:
+    setup = Drawing()
+    interrupt_and_resume(setup, tmp_path, [("train", 1, 2, "sigterm")])
+    assert outcome(tmp_path) == undisturbed(setup)
 
 
 @pytest.mark.parametrize("fate", FATES)

@@ -67,6 +67,29 @@ def test_a_kill_at_any_system_call_of_a_write_leaves_the_old_or_the_new(tmp_path
     assert 8 < call < 99
 
 
+def test_a_file_is_durable_before_its_name_and_its_name_before_the_old_digest_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "checkpoint.pt"
+    write_checkpoint(path, checkpoint_state(1))
+    calls: list[str] = []
+
+    def fsync(descriptor: int) -> None:
+        calls.append(f"fsync {Path(os.readlink(f'/proc/self/fd/{descriptor}')).name}")
+
+    def rename(source: Path, target: Path, replace: Any = os.replace) -> None:
+        calls.append(f"replace {target.name}")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", rename)
+    write_checkpoint(path, checkpoint_state(2))
+    sidecar = [f"fsync .checkpoint.pt.sha256.{os.getpid()}.tmp", "replace checkpoint.pt.sha256"]
+    assert calls == [
+        f"fsync .checkpoint.pt.{os.getpid()}.tmp", *sidecar, "replace checkpoint.pt", f"fsync {tmp_path.name}", *sidecar
+    ]  # fmt: skip
+
+
 @pytest.mark.usefixtures("quick_disk")
 @pytest.mark.parametrize("links", [True, False])
 def test_a_kill_at_any_system_call_of_a_run_folder_s_save(

@@ -34,7 +34,7 @@ class Deep(nn.Module):
         generator = torch.Generator().manual_seed(5)
         self.layers = nn.ModuleList([nn.Linear(5, 5).double() for _ in range(3)])
         self.head = nn.Linear(5, 1).double()
-        self.norm = nn.BatchNorm1d(5, momentum=None).double()
+        self.norm = nn.BatchNorm1d(5, momentum=None, affine=False).double()
         self.again, self.gathered = False, set[int]()
         self.layers[1].weight.requires_grad_(False)
         for p in self.parameters():
@@ -60,7 +60,7 @@ class Tied(Smooth):
 
     def __init__(self) -> None:
         super().__init__()
-        self.middle, self.idle = nn.Linear(7, 7).double(), nn.Linear(3, 3).double()
+        self.middle, self.idle = nn.Linear(7, 7).double(), nn.Linear(3, 3).double().requires_grad_(False)
         self.inner = nn.Linear(7, 7).double()
         self.inner.weight = self.middle.weight
         self.register_buffer("shift", torch.randn(7).double())
@@ -68,6 +68,21 @@ class Tied(Smooth):
     def forward(self, x: Tensor) -> Tensor:
         hidden = torch.tanh(self.first(x.double()) + self.shift)
         return self.last(torch.tanh(self.inner(torch.tanh(self.middle(hidden))))).squeeze(-1)
+
+
+class UsedBySome(Smooth):
+    """Every batch has a sample that goes through the branch, but not every process's share of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.branch = nn.Linear(5, 1).double()
+        for p in self.branch.parameters():
+            p.data = torch.ones_like(p)
+
+    def forward(self, x: Tensor) -> Tensor:
+        chosen = (x[:, 0] > -0.3).double()
+        own = chosen * self.branch(x.double()).squeeze(-1) if chosen.any() else 0.0
+        return super().forward(x) + own
 
 
 class TiedOverUnits(Tied):
@@ -83,6 +98,7 @@ RUNS = {
     "weights of its own": Run(mode="fsdp", kind=Weighed, accumulate=3),
     "computed again": Run(mode="fsdp", model=Deep, more={"gradient_checkpointing": True, "validate_raw": True}),
     "tied": Run(mode="fsdp", model=Tied, adam=True),
+    "used by some": Run(mode="fsdp", model=UsedBySome),
 }
 
 

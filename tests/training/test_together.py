@@ -234,6 +234,7 @@ def silent(rank: int, run: Run, folder: Path) -> None:
         if (phase, epoch, batch, rank) == ("train", 1, 2, 1):
             threading.Event().wait()
 
+    run.trainer(rank, folder.with_name("another"))  # whose time is the default
     run.fit(rank, folder, moment, process_timeout_s=2)
 
 

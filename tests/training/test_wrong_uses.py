@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from credit_like.config import ConfigError
+from credit_like.config import ConfigError, UserError
+from credit_like.training import Callback
 from tests.training.toys import Net, Scripted, Setup, batches_of, fit_scripted
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
@@ -62,6 +63,24 @@ def test_a_recorded_value_that_is_no_number(tmp_path: Path) -> None:
         Setup().trainer(tmp_path).record("speed", "fast")  # type: ignore[arg-type]
 
 
+def test_a_backward_pass_of_ones_own_before_optimize(tmp_path: Path) -> None:
+    class Twice(Scripted):
+        def train_one_epoch(self, epoch: int, trainloader: Any, *rest: Any) -> None:
+            for x, y in self.batches(trainloader):
+                loss = nn.functional.mse_loss(self.model(x), y)
+                loss.backward()  # type: ignore[no-untyped-call]
+                self.optimize(loss)
+
+    with pytest.raises(UserError, match=r"self.optimize\(loss\) makes the backward pass itself, so leave loss.backw"):
+        fit_scripted(tmp_path, kind=Twice)
+
+
+def test_a_setting_beside_its_section_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Scripted(Net(), 0, {"save_loc": str(tmp_path), "epochs": 5, "path": "own"})
+    said = "conf has epochs beside its section trainer, where the engine does not look: put it inside"
+    assert said in capsys.readouterr().err
+
+
 def of_another_model(trainer: Scripted) -> dict[str, Any]:
     return {"optimizer": torch.optim.SGD(Net().parameters(), 0.1)}
 
@@ -98,6 +117,10 @@ CONSTRUCTIONS: dict[str, tuple[tuple[Any, ...], str]] = {
     "rank of nobody": ((Net(), 1, {}), r"rank is 1, but this process is alone \(trainer.mode is none\): pass 0"),
     "a file's name": ((Net(), 0, "conf.yml"), "conf must be a mapping, .*; got 'conf.yml'"),
     "no section": ((Net(), 0, {"trainer": [1]}), r"conf\['trainer'\] must be a mapping of settings; got \[1\]"),
+    "a callback in no list": (
+        (Net(), 0, {}, Callback()),
+        r"callbacks are a list, of one too: callbacks=\[...\]; got a Callback",
+    ),
     "a logger's name": ((Net(), 0, {}, (), ["csv"]), "a logger has start, log_batch, log_epoch and close; got 'csv'"),
 }
 

@@ -97,12 +97,14 @@ def unweighted_means(patch: pytest.MonkeyPatch) -> None:
     "validation data are handed back as test data",
 )
 def validation_as_test(patch: pytest.MonkeyPatch) -> None:
-    named = inference._named
+    named = inference.named_loaders
     run_test = inference.run_test
 
     def run(trainer: Any, loaders: Any, ckpt_path: Any) -> Any:
         with pytest.MonkeyPatch.context() as inner:
-            inner.setattr(inference, "_named", lambda given: [(name, trainer.valid_loader) for name, _ in named(given)])
+            inner.setattr(
+                inference, "named_loaders", lambda given: [(name, trainer.valid_loader) for name, _ in named(given)]
+            )
             return run_test(trainer, loaders, ckpt_path)
 
     patch.setattr(inference, "run_test", run)
