@@ -21,6 +21,7 @@ from applications._registry import JobTrainer
 from credit_like.config import ConfigError, UserError, dump_config, flat
 from credit_like.config.files import replacing
 from credit_like.evaluation import SCHEMA_VERSION, Metrics
+from credit_like.evaluation.report.words import plural
 
 CONFIG, CERTIFICATE, FACTS = "config.yml", "certificate.json", "run.json"
 SCORES, METRICS, LOG, REPORT = "scores.parquet", "metrics.json", "training_log.csv", "report.html"
@@ -166,13 +167,14 @@ def open_run(folder: Path, trainer: str | None = None, overrides: Sequence[str] 
 
 def environment() -> dict[str, str]:
     """What a figure may depend on besides data and configuration."""
+    threads = torch.get_num_threads()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     packages = ("credit-like", "torch", "torch-geometric", "numpy", "polars", "scikit-learn")
     return {
         "python": platform.python_version(),
         **{name: version(name) for name in packages},
         "system": platform.platform(),
-        "processor": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
+        "processor": f"{platform.machine()}, {plural(os.cpu_count() or 1, 'core')}, {plural(threads, 'thread')}",
         "gpu": device,
     }
 

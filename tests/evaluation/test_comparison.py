@@ -218,6 +218,17 @@ def test_the_page_says_who_is_better_and_shows_what_differs(comparison: Comparis
     assert not re.search(r"\b(nan|inf)\b", text[text.index("<main>") : text.index("<script>")])
 
 
+def test_the_page_leaves_out_what_a_search_may_try(comparison: Comparison, tmp_path: Path) -> None:
+    names = [run.name for run in comparison.runs]
+    settings = {name: {"hpo.trials": i, "optimizer.lr": i, "trainer.note": "x" * i} for i, name in enumerate(names)}
+    text = write_comparison(
+        tmp_path / "c.html", comparison, title="c", settings=settings, throughput={n: {} for n in names}, reports={}
+    ).read_text()
+    assert "optimizer.lr" in text
+    assert "hpo.trials" not in text
+    assert '<code class="wide">none</code>' in text
+
+
 def test_a_run_that_is_not_comparable_has_no_figure_on_the_page(
     comparison: Comparison, runs: list[JudgedRun], tmp_path: Path
 ) -> None:
@@ -240,7 +251,7 @@ def test_one_class_and_little_traffic_are_no_reason_to_fail(
     short = pl.concat([clean.filter(pl.col("split") == "validation"), windows_of("test", "t", 25, label=label)])
     pair: Pair = compare([judge("one", Scores(short, {})), judge("other", Scores(short, {}))]).pairs[0]
     assert headline(pair)[0] == "There is too little test traffic to tell one from other by more than chance."
-    assert "are needed" in evidence(pair, 0.95)
+    assert "; attack windows lie in fewer than 5 stretches of time (1)." in evidence(pair, 0.95)
 
 
 def test_the_order_of_the_rows_and_other_columns_do_not_matter(simulate_run: Simulate, judge: Judge) -> None:

@@ -93,6 +93,27 @@ def test_deleting_the_ids_named_takes_more_than_deleting_random_ones(found: Occl
     )
 
 
+def test_the_ids_named_are_compared_with_random_ids() -> None:
+    """The last 21 graphs scored are those without the highest ids and those without random ones: each again."""
+    scored: list[Data] = []
+
+    def remembered(graphs: Sequence[Data]) -> np.ndarray:
+        scored.extend(graphs)
+        return logits(graphs)
+
+    fidelity = occlude([graph(KEYS, PAIRS)], remembered)[0].fidelity
+    assert fidelity is not None
+    top, *random = scored[-1 - DRAWS :]
+    assert set(KEYS) - set(top.key.tolist()) == {2, 4, 6}
+    taken = logits([graph(KEYS, PAIRS)])[0] - logits(random)
+    assert fidelity.random == pytest.approx(taken.mean())
+    assert fidelity.beaten == np.mean(taken < fidelity.top)
+    missing = [set(KEYS) - set(one.key.tolist()) for one in random]
+    assert {len(ids) for ids in missing} == {DELETED}
+    assert set().union(*missing) == set(KEYS)  # the highest ids among them
+    assert len({frozenset(ids) for ids in missing}) > DRAWS / 3
+
+
 def test_an_explanation_that_names_the_wrong_ids_is_found_out() -> None:
     """A score that only falls when all of three other ids are gone: no single deletion shows which."""
 
