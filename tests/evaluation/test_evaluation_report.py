@@ -406,6 +406,7 @@ def test_a_certificate_of_any_shape_can_be_shown(content: dict[str, Any]) -> Non
         (percent(0.0996), "10\u202f%"),
         (ratio(-0.0123), "\u22120.012"),
         (signed(0.0), "0.000"),
+        (signed(1.1e-16), "0.000"),
         (signed(-0.0123), "\u22120.012"),
         (signed(-0.00042), "\u22120.00042"),
         (signed(0.000001), "+1e\u221206"),

@@ -29,8 +29,8 @@ def percent(value: float) -> str:
 
 
 def signed(value: float) -> str:
-    """A difference with its sign: three decimals, more where they would all be 0; none at all has no sign."""
-    if value == 0:
+    """A difference with its sign: three decimals, more where they would all be 0; rounding alone has no sign."""
+    if abs(value) < 1e-12:
         return "0.000"
     form = "+.3f" if abs(value) >= 0.0005 else "+.5f" if abs(value) >= 0.000005 else "+.0e"
     return f"{value:{form}}".replace("-", MINUS)
