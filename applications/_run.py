@@ -205,12 +205,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_metrics(folder: Path) -> dict[str, Any]:
     """The metrics of a run. Raises UserError when they are missing, not whole, or of another schema."""
-    metrics = read_json(folder / METRICS)
-    if metrics.get("schema_version") != SCHEMA_VERSION:
-        raise UserError(
-            f"{folder / METRICS}: metrics of schema {SCHEMA_VERSION} are needed; found "
-            f"{metrics.get('schema_version', 'none')}. Write them anew with `credit-like evaluate {folder}`"
-        )
+    metrics = claimed_metrics(folder)
     try:
         Metrics.model_validate(metrics)
     except ValidationError as error:
@@ -219,4 +214,15 @@ def read_metrics(folder: Path) -> dict[str, Any]:
             f"{folder / METRICS} is not as it was written: {'.'.join(map(str, first['loc']))}: {first['msg']}. "
             f"Write it anew with `credit-like evaluate {folder}`"
         ) from error
+    return metrics
+
+
+def claimed_metrics(folder: Path) -> dict[str, Any]:
+    """The same, whole or not. Raises UserError when they are missing or of another schema."""
+    metrics = read_json(folder / METRICS)
+    if metrics.get("schema_version") != SCHEMA_VERSION:
+        raise UserError(
+            f"{folder / METRICS}: metrics of schema {SCHEMA_VERSION} are needed; found "
+            f"{metrics.get('schema_version', 'none')}. Write them anew with `credit-like evaluate {folder}`"
+        )
     return metrics

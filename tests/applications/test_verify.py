@@ -305,6 +305,9 @@ def test_what_is_no_judged_run(run_folder: Path, capsys: pytest.CaptureFixture[s
     (run_folder / "scores.parquet").write_bytes(b"PAR1")
     assert main(["verify", str(run_folder)]) == 1
     assert f"{run_folder / 'scores.parquet'} is not a scores table" in capsys.readouterr().err
+    (run_folder / "metrics.json").write_text('{"schema_version": 1}')
+    assert main(["verify", str(run_folder)]) == 1
+    assert "metrics.json: metrics of schema 4 are needed; found 1. Write them anew" in capsys.readouterr().err
     (run_folder / "metrics.json").unlink()
     assert main(["verify", str(run_folder)]) == 1
     assert "metrics.json is missing" in capsys.readouterr().err

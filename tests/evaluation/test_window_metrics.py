@@ -129,6 +129,12 @@ def test_calibration_error_is_the_sum_over_bins(pairs: list[tuple[bool, float]])
     assert calibration_error(attack, score)[0] == pytest.approx(expected, abs=1e-12)
 
 
+def test_the_bins_of_the_calibration_error_are_fifteen() -> None:
+    attack, score = np.array([True, False, True, False]), np.array([0.41, 0.5, 0.61, 0.66])
+    # 6/15 to 7/15, 7/15 to 8/15, and two within 9/15 to 10/15
+    assert calibration_error(attack, score)[0] == pytest.approx((0.59 + 0.5 + (1.27 - 1)) / 4)
+
+
 def test_calibration_error_is_undefined_for_what_is_not_a_probability() -> None:
     assert calibration_error(np.array([True]), np.array([1.5])) == (None, "the score is not a probability")
     assert calibration_error(np.zeros(0, np.bool_), np.zeros(0)) == (None, "no window")
