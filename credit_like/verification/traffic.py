@@ -131,6 +131,13 @@ def group_problems(traffic: SharedTraffic, claimed: Sequence[Mapping[str, Any]])
     problems = [f"{_listed(x)} share recorded traffic, but are not one group" for x in found - set(named)]
     problems += [f"{_listed(x)} are named as one group, but are not" for x in set(named) - found if len(x) > 1]
     member = {m["capture"]: m for group in claimed for m in group["captures"]}
+    for group in claimed:
+        spreads = {m["capture"]: m["spread"] for m in group["captures"]}
+        problems += [
+            f"the clock of {x!r} has a spread below 0: {spread}" for x, spread in spreads.items() if spread < 0
+        ]
+        if len(spreads) == 1 and (not group["aligned"] or any(spreads.values())):
+            problems.append(f"{_listed(spreads)} has no other clock to differ from, but is said to")
     aligned = {m["capture"]: group["aligned"] for group in claimed for m in group["captures"]}
     for name, share in traffic.shares.items():
         if name in member and abs(member[name]["shared"] - share) > 0.02:

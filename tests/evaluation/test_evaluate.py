@@ -190,6 +190,12 @@ def test_families_in_one_capture_are_told_apart(windows_of: Callable[..., pl.Dat
     assert {name: x["windows"]["auroc"] for name, x in found.items()} == {"dos": 1.0, "replay": 0.0}
 
 
+def test_blocks_are_counted_of_the_rarer_class(windows_of: Callable[..., pl.DataFrame]) -> None:
+    label = (np.arange(600) < 60).astype(np.int8)  # 3.6 of 36 seconds
+    frame = pl.concat([windows_of("validation", "v", 200), windows_of("test", "t", 600, label=label)])
+    assert evaluate(Scores(frame, {}), SETTINGS)["overall"]["windows"]["blocks"] == 1
+
+
 def test_copies_of_a_drive_share_the_blocks_of_their_clock(windows_of: Callable[..., pl.DataFrame]) -> None:
     """A copy whose clock is 1000 s ahead: its stretches are those of the drive, and no more evidence."""
     label = np.tile(np.repeat(np.array([0, 1], np.int8), [60, 60]), 5)
