@@ -70,11 +70,15 @@ class BestDetector:
         outputs = self._trainer.predict_on(self._batches(graphs), ckpt_path=self._path)
         return torch.cat(outputs).double().numpy() if outputs else np.zeros(0)
 
-    def raw_scores(self, graphs: Sequence[Data]) -> Floats | None:
-        """float64[n] by the weights before averaging, or None."""
+    def raw_scores(self, graphs: Sequence[Data], benign: Callable[[], Sequence[Data]]) -> Floats | None:
+        """float64[n] by the weights before averaging, or None. A head beside the weights (``fit_head``) is fitted to
+        them on the ``benign`` training windows, as after training; its p-values have no part in the score."""
         if not self._averaged:
             return None
         load_weights(self._path, self._trainer.model, which="raw")
+        if hasattr(self._trainer, "fit_head"):
+            batches = self._batches(benign())
+            self._trainer.fit_head(batches, batches)
         outputs = self._trainer.predict_on(self._batches(graphs))
         return torch.cat(outputs).double().numpy() if outputs else np.zeros(0)
 
@@ -147,8 +151,8 @@ class FusionDetector:
         """float64[n]: the experts' outputs, then the rule in use."""
         return policy_scores(self._trainer, self._table(graphs), self._size)[0]
 
-    def raw_scores(self, graphs: Sequence[Data]) -> Floats | None:
-        """float64[n] by the policy's weights before averaging, or None."""
+    def raw_scores(self, graphs: Sequence[Data], benign: Callable[[], Sequence[Data]]) -> Floats | None:
+        """float64[n] by the policy's weights before averaging, or None; nothing is fitted to them."""
         if not self._averaged:
             return None
         load_weights(self._path, self._trainer.model, which="raw")

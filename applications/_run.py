@@ -21,6 +21,7 @@ from applications._registry import JobTrainer
 from credit_like.config import ConfigError, UserError, dump_config, flat
 from credit_like.config.files import replacing
 from credit_like.evaluation import SCHEMA_VERSION, Metrics
+from credit_like.evaluation.report.words import plural
 
 CONFIG, CERTIFICATE, FACTS = "config.yml", "certificate.json", "run.json"
 SCORES, METRICS, LOG, REPORT = "scores.parquet", "metrics.json", "training_log.csv", "report.html"
@@ -166,13 +167,14 @@ def open_run(folder: Path, trainer: str | None = None, overrides: Sequence[str] 
 
 def environment() -> dict[str, str]:
     """What a figure may depend on besides data and configuration."""
+    threads = torch.get_num_threads()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     packages = ("credit-like", "torch", "torch-geometric", "numpy", "polars", "scikit-learn")
     return {
         "python": platform.python_version(),
         **{name: version(name) for name in packages},
         "system": platform.platform(),
-        "processor": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
+        "processor": f"{platform.machine()}, {plural(os.cpu_count() or 1, 'core')}, {plural(threads, 'thread')}",
         "gpu": device,
     }
 
@@ -203,12 +205,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_metrics(folder: Path) -> dict[str, Any]:
     """The metrics of a run. Raises UserError when they are missing, not whole, or of another schema."""
-    metrics = read_json(folder / METRICS)
-    if metrics.get("schema_version") != SCHEMA_VERSION:
-        raise UserError(
-            f"{folder / METRICS}: metrics of schema {SCHEMA_VERSION} are needed; found "
-            f"{metrics.get('schema_version', 'none')}. Write them anew with `credit-like evaluate {folder}`"
-        )
+    metrics = claimed_metrics(folder)
     try:
         Metrics.model_validate(metrics)
     except ValidationError as error:
@@ -217,4 +214,15 @@ def read_metrics(folder: Path) -> dict[str, Any]:
             f"{folder / METRICS} is not as it was written: {'.'.join(map(str, first['loc']))}: {first['msg']}. "
             f"Write it anew with `credit-like evaluate {folder}`"
         ) from error
+    return metrics
+
+
+def claimed_metrics(folder: Path) -> dict[str, Any]:
+    """The same, whole or not. Raises UserError when they are missing or of another schema."""
+    metrics = read_json(folder / METRICS)
+    if metrics.get("schema_version") != SCHEMA_VERSION:
+        raise UserError(
+            f"{folder / METRICS}: metrics of schema {SCHEMA_VERSION} are needed; found "
+            f"{metrics.get('schema_version', 'none')}. Write them anew with `credit-like evaluate {folder}`"
+        )
     return metrics

@@ -19,8 +19,8 @@ def data_summary(data: Data) -> str:
     """Captures, split policy, and the windows of each split by attack family."""
     table = data.store.windows
     frames = sum(len(capture.frames) for capture in data.captures)
-    captures = len(data.captures)
-    lines = [f"{captures} captures, {frames:,} frames -> {len(table):,} windows, split by {data.plan.policy}"]
+    captures = f"{len(data.captures)} capture{'s' if len(data.captures) > 1 else ''}"
+    lines = [f"{captures}, {frames:,} frames -> {len(table):,} windows, split by {data.plan.policy}"]
     width = max(len(split) for split in table.split_names)
     for number, split in enumerate(table.split_names):
         chosen = table[np.flatnonzero(table.split == number)]
@@ -47,7 +47,7 @@ def main_figures(metrics: Mapping[str, Any]) -> str:
         "F1, attack class": _figure(windows, "f1", "{:.4f}"),
         "recall": _figure(windows, "recall", "{:.4f}"),
         "false alarms an hour": _figure(windows, "false_alarms_per_hour", "{:.1f}"),
-        "attacks found": f"{events['found']} of {events['events']}",
+        "attacks found": f"{events['found']} of {events['events']}" if events["events"] else "undefined: no attack",
     }
     if metrics.get("raw_weights"):
         figures["AUROC, raw weights"] = _figure(metrics["raw_weights"]["overall"], "auroc", "{:.4f}")

@@ -51,6 +51,7 @@ from credit_like.evaluation import (
     with_raw,
     write_scores,
 )
+from credit_like.evaluation.report.words import count
 from credit_like.graphs import PackedLoader
 from credit_like.graphs.plan import TRAIN
 
@@ -139,7 +140,7 @@ def evaluate_run(
         write_text(run.folder / EXPLANATIONS, to_json(explained))
     facts = read_json(run.folder / FACTS) if (run.folder / FACTS).is_file() else {"throughput": {}}
     facts["environment"] = environment()
-    facts["throughput"]["windows scored a second"] = f"{rate:,.0f}"
+    facts["throughput"]["windows scored a second"] = count(round(rate))
     write_text(run.folder / FACTS, to_json(facts))
     weights = write_weights(run, detector.model, averaged=raw is not None)
     parameters = sum(p.numel() for p in detector.model.parameters())

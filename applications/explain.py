@@ -118,8 +118,8 @@ def shown(entry: Mapping[str, Any], threshold: float | None) -> str:
     lines += [_line(f"{x['id']} {x['name']}", x["frames"], x) for x in entry["ids"]]
     lines += ["", f"{'without the transition':<44}{'times':>8}{'score':>12}{'effect (' + unit + ')':>20}{attention}"]
     lines += [_line(f"{x['source']} > {x['target']}", x["count"], x) for x in entry["transitions"]]
-    alone = carried_by_none(entry)
-    lines += ["", *([alone] if alone else []), faithfulness([entry["fidelity"]] if entry["fidelity"] else []), ""]
+    alone, tested = carried_by_none(entry), [entry["fidelity"]] if entry["fidelity"] else []
+    lines += ["", *([alone] if alone else []), faithfulness(tested, unit), ""]
     for x in entry["frames"]:
         signals = ", ".join(f"{name} = {value}" for name, value in x["signals"].items())
         lines.append(f"{x['t']:>18.6f}  {x['id']:<10} {x['data']:<24} {x['name']} {signals}".rstrip())

@@ -36,6 +36,7 @@ from applications._run import (
 from applications._summary import data_summary
 from applications.evaluate import add_controls, evaluate_run
 from credit_like.config import ConfigError, flat
+from credit_like.evaluation.report.words import count
 from credit_like.training import BaseTrainer, Stopped
 from credit_like.training.device import choose_device, environment_rank
 from credit_like.training.distribution import Processes, join, leave
@@ -190,7 +191,7 @@ def throughput(trainer: BaseTrainer, seconds: float) -> dict[str, str]:
     return {
         "device": str(trainer.device),
         "training time of the last call": f"{seconds:.1f} s",
-        "windows trained on, all calls": f"{trainer.step_state.samples_seen:,.0f}",
+        "windows trained on, all calls": count(trainer.step_state.samples_seen),
     }
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from applications._cli import EXIT_DONE, EXIT_FAILURE, parser, run
 from applications._deployed import BestDetector, FusionDetector
 from applications._fusion import is_fusion
-from applications._run import METRICS, SCORES, Run, open_run, read_json
+from applications._run import SCORES, Run, claimed_metrics, open_run
 from credit_like.can import ReadSettings, read_dataset
 from credit_like.config import UserError
 from credit_like.verification import CHECKS, Check, Claims, Expert, read_scores_table, shortened, verify
@@ -93,7 +93,7 @@ def verify_run(
 
 def claims_of(run: Run) -> Claims:
     """What the files of a run say. Raises UserError when one is missing or damaged."""
-    metrics, scores = read_json(run.folder / METRICS), read_scores_table(run.folder / SCORES)
+    metrics, scores = claimed_metrics(run.folder), read_scores_table(run.folder / SCORES)
     return Claims(run.certificate, metrics, scores, run.job.data.model_dump(mode="json"))
 
 

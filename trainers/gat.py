@@ -186,7 +186,7 @@ class GATTrainer(BaseTrainer):
         return torch.lerp(loss, distillation_loss(logits, taught, self.temperature), self.teacher_weight)
 
     def predict_step(self, batch: Any) -> Tensor:
-        """The attack probability of each window of the batch, float32[B].
+        """The attack probability of each window of the batch, float64[B].
 
         Raises UserError where one is not a number, as after features that are none.
         """
@@ -200,7 +200,7 @@ class GATTrainer(BaseTrainer):
         return score
 
     def predict_nodes_step(self, batch: Any) -> Tensor:
-        """The attack probability of each id of each window, float32[N]: the classifier's head on that node alone."""
+        """The attack probability of each id of each window, float64[N]: the classifier's head on that node alone."""
         detector: Any = self.model
         return attack_probability(detector.node_logits(batch))
 
@@ -222,7 +222,7 @@ class GATTrainer(BaseTrainer):
         ``embedding_norm`` of the pooled embedding."""
         detector: Any = unwrapped(self.model)
         embedding = detector.embed(batch)
-        score = attack_probability(detector.network.classify(embedding)).double()
+        score = attack_probability(detector.network.classify(embedding))
         embedding = embedding.double()
         entropy = -(torch.xlogy(score, score) + torch.xlogy(1 - score, 1 - score))
         return {
@@ -248,8 +248,9 @@ def curriculum_weights(normal: NDArray[np.bool_], hard: NDArray[np.bool_], hard_
 
 
 def attack_probability(logits: Tensor) -> Tensor:
-    """float[B, 2] -> float32[B], the softmax's second column."""
-    return logits.float().softmax(dim=1)[:, 1]
+    """float[B, 2] -> float64[B], the softmax's second column. In float32 it would be 1 from log-odds of 17 on, and the
+    surest alarms could neither be ranked nor explained."""
+    return logits.double().softmax(dim=1)[:, 1]
 
 
 def ranking(scores: Tensor, labels: Tensor) -> dict[str, float]:

@@ -137,7 +137,7 @@ def too_few_blocks(attack: Bools, block: Ints, benign: Bools | None = None, what
     for name, mask in (("attack", attack), ("benign", ~attack if benign is None else benign)):
         found = len(np.unique(block[mask]))
         if found < MIN_BLOCKS:
-            return f"{found} block(s) of time hold {name} {what}; {MIN_BLOCKS} are needed"
+            return f"{name} {what} lie in fewer than {MIN_BLOCKS} stretches of time ({found})"
     return ""
 
 

@@ -33,6 +33,9 @@ MAX_TRAINING_WINDOWS = 50_000
 #: Windows gathered at a time, which bounds memory to a few hundred MB at 100 frames a window.
 CHUNK = 20_000
 
+#: A spread below this is rounding (a skewness of 1e-17 in place of 0): the feature is always the same.
+_CONSTANT = 1e-12
+
 _COUNT = NODE_FEATURES.index("message_count")
 _GAPS = [NODE_FEATURES.index("interarrival_mean"), NODE_FEATURES.index("interarrival_std")]
 _TRANSITION_COUNT = EDGE_FEATURES.index("count")
@@ -86,7 +89,7 @@ def _forest_scores(store: GraphStore, benign: Ints, rows: Ints) -> Floats:
         value = store.x[nodes, column].astype(np.float64)
         centre[:, column] = np.bincount(number, value) / count
         spread[:, column] = np.sqrt(np.bincount(number, (value - centre[number, column]) ** 2) / count)
-    spread[spread == 0.0] = 1.0
+    spread[spread < _CONSTANT] = 1.0
     model = IsolationForest(n_estimators=200, random_state=0)
     with threadpool_limits(1, "openmp"):
         model.fit(np.vstack([_relative_features(store, chunk, keys, centre, spread) for chunk in _chunks(benign)]))

@@ -20,8 +20,9 @@ ScoreGraphs = Callable[[Sequence[Data]], Floats]
 
 #: Ids deleted together to see whether the explanation is faithful, and random deletions to compare with.
 DELETED, DRAWS = 3, 20
-#: Probabilities nearer than this to 0 or 1 are not told apart: the resolution of float32 below 1.
-_RESOLUTION = 2.0**-24
+#: Probabilities nearer than this to 0 or 1 are not told apart: 16 steps of float64 below 1, or of float32 where every
+#: score is one. There a step is a log-odds of 0.7, and an id that moves the score by one would be named by rounding.
+_RESOLUTION, _RESOLUTION_FLOAT32 = 2.0**-49, 2.0**-20
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,9 @@ def _in_unit_range(scores: Floats) -> bool:
 def _effects(scores: Floats, log_odds: bool) -> Floats:
     """What the first score has more than each of the others."""
     if log_odds:
-        clipped = scores.clip(_RESOLUTION, 1 - _RESOLUTION)
+        coarse = bool((scores == scores.astype(np.float32)).all())
+        nearest = _RESOLUTION_FLOAT32 if coarse else _RESOLUTION
+        clipped = scores.clip(nearest, 1 - nearest)
         scores = np.log(clipped) - np.log1p(-clipped)
     return scores[0] - scores[1:]
 

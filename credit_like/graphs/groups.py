@@ -29,7 +29,8 @@ MAX_SPREAD = 1.0
 class Member:
     """One capture of a group. ``t + offset`` is the group's clock, true within ``spread`` seconds.
 
-    ``shared`` is the share of the capture's unique frame runs that lie in another capture of the group as well.
+    ``shared`` is the share of the capture's unique frame runs that lie in another capture of the group as well, at
+    least: each run is matched to the first capture that holds it, and only where enough of them are.
     """
 
     capture: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from typing import Any
 
 #: Sentences shown of one check; the others are counted.
 _AT_MOST = 8
+#: Numbers above this are compared as closely as this one: a relative 1e-9 of a time since 1970 would be 2 seconds.
+_LARGE = 1e6
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ def differences(claimed: Any, found: Any, where: str = "", tolerance: float = 1e
 def _same(one: Any, other: Any, tolerance: float) -> bool:
     numbers = (int, float)
     if isinstance(one, numbers) and isinstance(other, numbers) and not isinstance(one, bool):
-        return math.isclose(one, other, rel_tol=tolerance, abs_tol=tolerance)
+        size = min(max(abs(one), abs(other)), _LARGE)
+        return one == other or abs(one - other) <= tolerance * max(1.0, size)
     return type(one) is type(other) and one == other
 
 

@@ -33,8 +33,9 @@ class DeployedDetector(Protocol):
         """The score of each window."""
         ...
 
-    def raw_scores(self, graphs: Sequence[Data]) -> Floats | None:
-        """The same by the weights that the optimizer left; None where those are the deployed ones."""
+    def raw_scores(self, graphs: Sequence[Data], benign: Callable[[], Sequence[Data]]) -> Floats | None:
+        """The same by the weights that the optimizer left; None where those are the deployed ones. ``benign`` gives the
+        benign training windows, to fit what a detector fits to its weights."""
         ...
 
     def node_scores(self, graphs: Sequence[Data]) -> Floats | None:

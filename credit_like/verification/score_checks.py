@@ -115,10 +115,14 @@ class ScoreChecks:
         ]
         return problems, float(apart.max(initial=0.0))
 
+    def _benign(self) -> list[Data]:
+        """The benign training windows."""
+        return self.graphs.data(self.logs.windows.filter(TRAIN & (pl.col("label") == 0) & OUTSIDE))
+
     def raw_scores(self) -> Finding:
         """The sampled windows by the weights that the optimizer left."""
         rows, graphs = self._sampled
-        claimed, found = _RAW in rows.columns, self.detector.raw_scores(graphs)
+        claimed, found = _RAW in rows.columns, self.detector.raw_scores(graphs, self._benign)
         if found is None or not claimed:
             none = "there are none: the best weights are not averaged ones"
             if not claimed:

@@ -101,7 +101,7 @@ def isolation_forest(training: Windows, asked: Windows) -> Floats:
     keys, number = np.unique(np.concatenate([window.graph.key for window in benign]), return_inverse=True)
     of_id = [x[number.reshape(-1) == place] for place in range(len(keys))]
     centre, deviation = (np.stack([f(own, axis=0) for own in of_id]) for f in (np.mean, np.std))
-    deviation[deviation == 0] = 1.0
+    deviation[deviation < 1e-12] = 1.0  # what rounding leaves of a feature that never changes
 
     def features(window: SeenWindow) -> Floats:
         place = np.searchsorted(keys, window.graph.key).clip(max=len(keys) - 1)

@@ -98,11 +98,13 @@ class SharedTraffic:
         return list(dict.fromkeys(of.values()))
 
     def _links(self, stream: Stream, runs: Mapping[str, Runs]) -> tuple[list[Link], dict[str, float]]:
-        """Pairs of captures that share enough, and the share of each capture's unique runs that say so."""
+        """Pairs of captures that share enough, and the share of each capture's unique runs that say so: a run counts
+        where it lies in the first capture that holds it, or is matched to that one, as a certificate counts."""
         unique = {name: _once(of) for name, of in runs.items()}
         several = _in_several([of.hash for of in unique.values()])
         candidates = {name: of.where(_among(of.hash, several)) for name, of in unique.items()}
         links, matched = [], {name: np.zeros(len(of.hash), np.bool_) for name, of in candidates.items()}
+        earlier = {a: _distinct([unique[x].hash for x in list(unique)[:i]]) for i, a in enumerate(unique)}
         for a, b in combinations(candidates, 2):
             in_b = np.flatnonzero(_among(candidates[b].hash, candidates[a].hash))
             in_a = np.searchsorted(candidates[a].hash, candidates[b].hash[in_b])
@@ -117,7 +119,11 @@ class SharedTraffic:
             offset = float(np.median(offsets[near]))
             alone = bool(near.all()) or densest(offsets[~near])[1] < least
             links.append(Link(a, b, int(near.sum()), offset, np.abs(offsets[near] - offset), alone))
-            matched[a][in_a[near]] = matched[b][in_b[near]] = True
+            first = ~_among(candidates[b].hash[in_b], earlier[a])
+            middle, votes = densest(offsets[first]) if first.any() else (0.0, 0)
+            if votes >= least:
+                near = first & (np.abs(offsets - middle) <= MOST_DRIFT)
+                matched[a][in_a[near]] = matched[b][in_b[near]] = True
         return links, {name: float(matched[name].sum()) / max(1, len(unique[name].hash)) for name in runs}
 
     def _times(self, name: str, runs: Runs) -> Floats:
@@ -131,6 +137,13 @@ def group_problems(traffic: SharedTraffic, claimed: Sequence[Mapping[str, Any]])
     problems = [f"{_listed(x)} share recorded traffic, but are not one group" for x in found - set(named)]
     problems += [f"{_listed(x)} are named as one group, but are not" for x in set(named) - found if len(x) > 1]
     member = {m["capture"]: m for group in claimed for m in group["captures"]}
+    for group in claimed:
+        spreads = {m["capture"]: m["spread"] for m in group["captures"]}
+        problems += [
+            f"the clock of {x!r} has a spread below 0: {spread}" for x, spread in spreads.items() if spread < 0
+        ]
+        if len(spreads) == 1 and (not group["aligned"] or any(spreads.values())):
+            problems.append(f"{_listed(spreads)} has no other clock to differ from, but is said to")
     aligned = {m["capture"]: group["aligned"] for group in claimed for m in group["captures"]}
     for name, share in traffic.shares.items():
         if name in member and abs(member[name]["shared"] - share) > 0.02:

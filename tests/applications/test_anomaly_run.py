@@ -15,7 +15,7 @@ from applications.__main__ import main
 from applications._data import load_data
 from applications._run import open_run
 from applications._scoring import restored_trainer
-from credit_like.evaluation import read_scores
+from credit_like.evaluation import read_scores, write_scores
 from credit_like.graphs import PackedLoader
 from credit_like.graphs.plan import TRAIN
 from credit_like.training import load_weights, read_checkpoint, write_checkpoint
@@ -36,6 +36,21 @@ def test_raw_weights_are_judged_with_a_head_of_their_own(anomaly: Path) -> None:
     metrics = json.loads((anomaly / "metrics.json").read_text())
     assert metrics["raw_weights"]["overall"]["auroc"] > 0.5
     assert "its raw weights" in (anomaly / "model_card.md").read_text()
+
+
+def test_verify_holds_an_anomaly_run_against_its_logs(anomaly: Path, capsys: Output) -> None:
+    """Its raw weights too, with the head that is fitted to them."""
+    assert main(["verify", str(anomaly), "--sample", "10"]) == 0
+    assert "\nok    raw scores " in capsys.readouterr().out
+
+
+def test_verify_finds_raw_scores_that_were_touched(anomaly: Path, tmp_path: Path, capsys: Output) -> None:
+    copy = shutil.copytree(anomaly, tmp_path / "copy")
+    scores = read_scores(copy / "scores.parquet")
+    touched = scores.frame.with_columns(raw_score=scores.frame["raw_score"] * 1.1)
+    write_scores(copy / "scores.parquet", touched, scores.intervals)
+    assert main(["verify", str(copy), "--sample", "10", "--only", "raw scores"]) == 1
+    assert "raw_score is" in capsys.readouterr().out
 
 
 def test_the_averaged_weights_are_what_is_deployed(anomaly: Path) -> None:

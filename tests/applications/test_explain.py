@@ -45,7 +45,7 @@ def test_any_window_can_be_explained(finished: Path, tmp_path: Path, capsys: Out
     assert f"{row['capture']}, bus 0, {row['t_start']:.3f} to {row['t_end']:.3f} s ({row['split']}): score " in shown
     assert re.search(r"^0x[0-9A-F]+ +\d+ +[\d.e-]+ +[+-][\d.]+$", shown, re.MULTILINE)
     assert re.search(r"^0x[0-9A-F]+ > 0x[0-9A-F]+ +\d+ +[\d.e-]+ +[+-][\d.]+$", shown, re.MULTILINE)
-    assert "Deleting the 3 highest ids of a window changes its score by" in shown
+    assert "Deleting the 3 highest ids of a window changes its log-odds by" in shown
     assert entry["ids"][0]["id"] in shown
 
 

@@ -52,13 +52,13 @@ class Page:
         for domain in ("Page", "Runtime", "Log", "Network"):
             self._call(f"{domain}.enable")
 
-    def open(self, path: Path, width: int, height: int = 844, dark: bool = False) -> None:
-        """Shows a file in a window of this size and colour scheme."""
+    def open(self, path: Path, width: int, height: int = 844, dark: bool = False, media: str = "screen") -> None:
+        """Shows a file in a window of this size and colour scheme, or (``media="print"``) as it goes to paper."""
         self._call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self._call("Emulation.setEmulatedMedia", features=[scheme])
+        self._call("Emulation.setEmulatedMedia", media=media, features=[scheme])
         self._loaded = False
         self._call("Page.navigate", url=path.resolve().as_uri())
         while not self._loaded:

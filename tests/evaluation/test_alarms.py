@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from credit_like.can.captures import AttackInterval
 from credit_like.evaluation import AlarmRule, AlarmSettings, EvaluationSettings, Scores, evaluate, window_set
 
-STEP = st.tuples(st.integers(0, 2), st.integers(0, 2), st.booleans())
+#: Mostly windows that follow each other, so that runs are longer than n.
+STEP = st.tuples(st.integers(0, 1), st.sampled_from([0, 0, 0, 0, 0, 0, 1, 2]), st.booleans())
 
 
 @given(st.lists(STEP, max_size=40), st.integers(1, 6), st.integers(0, 5), st.randoms(use_true_random=False))
@@ -38,6 +39,13 @@ def test_an_alarm_is_a_score_above_the_threshold_not_on_it() -> None:
     rows = np.arange(3, dtype=np.int64)
     found = AlarmRule(0.5).alarms(np.array([0.5, 0.6, 0.4]), np.zeros(3, np.int64), rows, rows + 1)
     assert found.tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(("above", "alarms"), [([0, 2], [2]), ([0, 3], []), ([0, 2, 3, 5], [2, 3, 5])])
+def test_two_of_the_last_three(above: list[int], alarms: list[int]) -> None:
+    rows, score = np.arange(6, dtype=np.int64), np.isin(np.arange(6), above).astype(float)
+    found = AlarmRule(0.5, 2, 3).alarms(score, np.zeros(6, np.int64), rows, rows + 1)
+    assert np.flatnonzero(found).tolist() == alarms
 
 
 def test_k_above_n_is_refused() -> None:

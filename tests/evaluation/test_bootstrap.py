@@ -72,6 +72,13 @@ def test_blocks_are_stretches_of_the_clock_that_a_group_shares() -> None:
     t = np.array([100.0, 104.9, 105.1, 100.0, 109.0, 109.9])
     block = bootstrap.time_blocks(group, t, 5.0)
     assert block.tolist() == [0, 0, 1, 2, 3, 1]
+    late = bootstrap.time_blocks(np.array([0, 1, 1, 1]), np.array([0.0, 3.0, 7.9, 8.0]), 5.0)
+    assert late.tolist() == [0, 1, 1, 2]  # a drive's first block begins where the drive does
+
+
+def test_the_rarer_class_says_how_many_blocks_there_are() -> None:
+    attack, block = np.array([1, 1, 1, 0, 0, 0]) == 1, np.array([0, 1, 1, 1, 2, 3])
+    assert bootstrap.blocks_of_both(attack, block) == bootstrap.blocks_of_both(~attack, block) == 2
 
 
 def test_a_long_recording_is_cut_into_no_more_than_the_most_blocks() -> None:
@@ -102,8 +109,8 @@ def test_copies_of_a_drive_add_no_evidence() -> None:
 def test_too_few_blocks_are_named() -> None:
     block = np.arange(10)
     attack = block < 3
-    assert bootstrap.too_few_blocks(attack, block) == "3 block(s) of time hold attack windows; 5 are needed"
-    assert bootstrap.too_few_blocks(~attack, block) == "3 block(s) of time hold benign windows; 5 are needed"
+    assert bootstrap.too_few_blocks(attack, block) == "attack windows lie in fewer than 5 stretches of time (3)"
+    assert bootstrap.too_few_blocks(~attack, block) == "benign windows lie in fewer than 5 stretches of time (3)"
     assert bootstrap.too_few_blocks(block < 5, block) == ""
 
 

@@ -12,10 +12,11 @@ import polars as pl
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from credit_like.can.captures import AttackInterval
 from credit_like.config import UserError
 from credit_like.evaluation import Comparison, JudgedRun, Scores, compare, with_controls, write_comparison
-from credit_like.evaluation._paired import SharedWindows, windows_under_test
-from credit_like.evaluation.bootstrap import resamples, time_blocks
+from credit_like.evaluation._paired import Drawn, SharedWindows, windows_under_test
+from credit_like.evaluation.bootstrap import expanded_coverage, percentile_interval, resamples, time_blocks
 from credit_like.evaluation.comparison import Difference, Pair
 from credit_like.evaluation.report.verdicts import evidence, headline, verdict
 
@@ -102,6 +103,43 @@ def test_the_resamples_are_those_of_windows_drawn_block_by_block(runs: list[Judg
     assert drawn.values[0]["false_alarms_per_hour"] == pytest.approx(
         np.mean(shared.draw("", None, (), 4000, 3).samples[0]["false_alarms_per_hour"]), rel=0.05
     )
+
+
+def test_the_interval_of_a_difference_is_widened_for_few_blocks() -> None:
+    first, second = ({"auroc": x} for x in np.random.default_rng(0).normal(size=(2, 2000)))
+    drawn = Drawn([{"auroc": 0.9}, {"auroc": 0.8}], [first, second], 6, "")
+    expected = percentile_interval(first["auroc"] - second["auroc"], expanded_coverage(0.95, 6))
+    assert drawn.interval("auroc", 0, 1, 0.95) == expected
+    plain = percentile_interval(first["auroc"] - second["auroc"], 0.95)
+    assert expected is not None
+    assert plain is not None
+    assert expected[0] < plain[0] < plain[1] < expected[1]
+
+
+def test_the_longer_of_two_blocks_is_drawn(runs: list[JudgedRun]) -> None:
+    lengths = [
+        {**run.metrics, "settings": run.metrics["settings"] | {"bootstrap_block": x}}
+        for run, x in zip(runs, (5.0, 9.0, 7.0), strict=True)
+    ]
+    assert SharedWindows.of(lengths, [run.scores for run in runs]).block_seconds == 9.0
+
+
+def test_an_attack_is_drawn_with_the_stretch_it_begins_in(
+    windows_of: Callable[..., pl.DataFrame], judge: Judge
+) -> None:
+    """Even where it begins in a window of another attack, which the family's figures leave out."""
+    family = np.where(np.arange(1500) % 100 < 20, "dos", "")
+    family[1000] = "replay"
+    score = (np.arange(1500) // 20 == 50).astype(float)
+    frame = windows_of("test", "t", 1500, label=(family != "").astype(np.int8), family=family, score=score)
+    at = [(float(frame["t_start"][i]), float(frame["t_end"][i + 19])) for i in (0, 1000)]
+    scores = Scores(
+        pl.concat([windows_of("validation", "v", 200), frame]), {"t": tuple(AttackInterval("dos", *x) for x in at)}
+    )
+    run = judge("one", scores)
+    drawn = SharedWindows.of([run.metrics], [scores]).draw("test", "dos", ["t"], 50, 0)
+    assert drawn.values[0]["share_found"] == 0.5
+    assert len(np.unique(drawn.samples[0]["share_found"])) > 2  # in one stretch it would be 0.5 or undefined
 
 
 def test_detectors_of_equal_skill_are_rarely_told_apart(windows_of: Callable[..., pl.DataFrame], judge: Judge) -> None:
@@ -218,6 +256,17 @@ def test_the_page_says_who_is_better_and_shows_what_differs(comparison: Comparis
     assert not re.search(r"\b(nan|inf)\b", text[text.index("<main>") : text.index("<script>")])
 
 
+def test_the_page_leaves_out_what_a_search_may_try(comparison: Comparison, tmp_path: Path) -> None:
+    names = [run.name for run in comparison.runs]
+    settings = {name: {"hpo.trials": i, "optimizer.lr": i, "trainer.note": "x" * i} for i, name in enumerate(names)}
+    text = write_comparison(
+        tmp_path / "c.html", comparison, title="c", settings=settings, throughput={n: {} for n in names}, reports={}
+    ).read_text()
+    assert "optimizer.lr" in text
+    assert "hpo.trials" not in text
+    assert '<code class="wide">none</code>' in text
+
+
 def test_a_run_that_is_not_comparable_has_no_figure_on_the_page(
     comparison: Comparison, runs: list[JudgedRun], tmp_path: Path
 ) -> None:
@@ -240,7 +289,7 @@ def test_one_class_and_little_traffic_are_no_reason_to_fail(
     short = pl.concat([clean.filter(pl.col("split") == "validation"), windows_of("test", "t", 25, label=label)])
     pair: Pair = compare([judge("one", Scores(short, {})), judge("other", Scores(short, {}))]).pairs[0]
     assert headline(pair)[0] == "There is too little test traffic to tell one from other by more than chance."
-    assert "are needed" in evidence(pair, 0.95)
+    assert "; attack windows lie in fewer than 5 stretches of time (1)." in evidence(pair, 0.95)
 
 
 def test_the_order_of_the_rows_and_other_columns_do_not_matter(simulate_run: Simulate, judge: Judge) -> None:

@@ -136,6 +136,17 @@ def test_the_isolation_forest_learns_from_benign_training_windows_alone() -> Non
     assert control_scores(store, np.arange(60), rows)["isolation forest"].tolist() == [plain, odd]
 
 
+def test_the_isolation_forest_does_not_split_on_rounding() -> None:
+    """A feature that is 0, or as good as 0, gives the same trees: in units of its spread it would be +-1."""
+    store = store_of([*TRAINING, Frames(), Frames(payload=200.0)])
+    rows, train = np.arange(60, 62), np.arange(60)
+    exact = control_scores(store, train, rows)["isolation forest"]
+    always = np.flatnonzero(np.ptp(store.x, axis=0) == 0)
+    column = int(always[store.x[0, always] == 0][0])
+    store.x[:, column] = np.where(np.random.default_rng(0).random(len(store.x)) < 0.5, 0.0, 1.5e-17)
+    assert control_scores(store, train, rows)["isolation forest"].tolist() == exact.tolist()
+
+
 def test_without_attack_windows_what_needs_none_is_fitted() -> None:
     store = store_of([Frames() for _ in range(5)])
     assert set(control_scores(store, np.arange(4), np.array([4]))) == {"id look-up", "isolation forest"}

@@ -15,7 +15,16 @@ from sklearn.metrics import average_precision_score, f1_score, matthews_corrcoef
 import credit_like.evaluation
 from credit_like.can.captures import AttackInterval
 from credit_like.config import UserError
-from credit_like.evaluation import EvaluationSettings, Metrics, Scores, evaluate, json_schema, read_scores, write_scores
+from credit_like.evaluation import (
+    EvaluationSettings,
+    Metrics,
+    Scores,
+    evaluate,
+    json_schema,
+    read_scores,
+    with_raw,
+    write_scores,
+)
 
 SETTINGS = EvaluationSettings(bootstrap_rounds=200)
 
@@ -108,6 +117,7 @@ def test_events_again_by_walking_the_intervals(run: Scores, metrics: dict[str, A
     delays = [delay for *_, delay in rows if delay is not None]
     summary = metrics["overall"]["events"]
     assert (summary["events"], summary["found"]) == (len(rows), len(delays))
+    assert summary["share_found"] == pytest.approx(len(delays) / len(rows))
     assert summary["time_to_alarm_median"] == pytest.approx(np.median(delays))
     assert summary["time_to_alarm_p90"] == pytest.approx(np.percentile(delays, 90))
 
@@ -136,6 +146,69 @@ def test_a_control_is_calibrated_like_the_model_and_compared_with_it(run: Scores
         assert found["difference"] == pytest.approx(metrics["overall"]["windows"]["auroc"] - found["auroc"])
         low, high = found["difference_interval"]
         assert low <= found["difference"] <= high
+
+
+def test_a_control_that_scores_like_the_model_differs_from_it_in_no_resample(run: Scores) -> None:
+    """The difference is drawn by the same resamples of both; apart they would differ by luck."""
+    twin = run.frame.with_columns(pl.col("score").alias("control/id look-up"))
+    found = evaluate(Scores(twin, run.intervals), SETTINGS)["overall"]["controls"]["id look-up"]
+    assert (found["difference"], found["difference_interval"]) == (0.0, [0.0, 0.0])
+
+
+def test_only_benign_validation_windows_outside_attacks_calibrate(windows_of: Callable[..., pl.DataFrame]) -> None:
+    """The model's threshold, those of controls and that of raw weights: 20 windows of attacks among 219 score 1."""
+    rng = np.random.default_rng(0)
+    label, inside = np.zeros(219, np.int8), np.zeros(219, np.bool_)
+    label[:10], inside[:20] = 1, True
+    family = np.where(label == 1, "dos", "")
+    score = np.where(inside, 1.0, rng.random(219) * 0.5)
+    attacked = windows_of("validation", "v", 219, label=label, in_interval=inside, family=family, score=score)
+    other = windows_of("validation", "w", 100, score=np.full(100, 0.9))
+    frame = pl.concat([attacked, other]).with_columns(pl.col("score").alias("control/timing only"))
+    tested = windows_of("test", "t", 50).with_columns(pl.lit(0.0).alias("control/timing only"))
+    both = pl.concat([frame, tested])
+    raw = with_raw(both, 2 * both["score"].to_numpy())
+    found = evaluate(Scores(raw, {}), SETTINGS, calibration_captures=["v"])
+    expected = np.sort(score[~inside])[-2]  # m = floor(200 * 0.01) of 199 windows
+    assert found["calibration"]["threshold"] == expected
+    assert found["calibration"]["windows"] == 199
+    assert found["overall"]["controls"]["timing only"]["threshold"] == expected
+    assert found["raw_weights"]["overall"]["threshold"] == 2 * expected
+
+
+def test_families_in_one_capture_are_told_apart(windows_of: Callable[..., pl.DataFrame]) -> None:
+    family = np.array([""] * 70 + ["dos"] * 10 + ["replay"] * 20)
+    label = (family != "").astype(np.int8)
+    score = np.select([family == "dos", family == "replay"], [0.9, 0.2], 0.5)
+    frame = pl.concat([windows_of("validation", "v", 200), windows_of("test", "t", 100, label=label, family=family)])
+    frame = frame.with_columns(score=np.concatenate([np.zeros(200), score]))
+    found = evaluate(Scores(frame, {}), SETTINGS)["overall"]["families"]
+    assert {name: (x["windows"]["attack"], x["windows"]["benign"]) for name, x in found.items()} == {
+        "dos": (10, 70),
+        "replay": (20, 70),
+    }
+    assert {name: x["windows"]["auroc"] for name, x in found.items()} == {"dos": 1.0, "replay": 0.0}
+
+
+def test_blocks_are_counted_of_the_rarer_class(windows_of: Callable[..., pl.DataFrame]) -> None:
+    label = (np.arange(600) < 60).astype(np.int8)  # 3.6 of 36 seconds
+    frame = pl.concat([windows_of("validation", "v", 200), windows_of("test", "t", 600, label=label)])
+    assert evaluate(Scores(frame, {}), SETTINGS)["overall"]["windows"]["blocks"] == 1
+
+
+def test_copies_of_a_drive_share_the_blocks_of_their_clock(windows_of: Callable[..., pl.DataFrame]) -> None:
+    """A copy whose clock is 1000 s ahead: its stretches are those of the drive, and no more evidence."""
+    label = np.tile(np.repeat(np.array([0, 1], np.int8), [60, 60]), 5)
+    parts = [windows_of("test", name, 600, label=label, score=label * 0.9 + 0.01) for name in ("a", "b")]
+    parts[1] = parts[1].with_columns(pl.col("t_start") + 1000, pl.col("t_end") + 1000)
+    frame = pl.concat([windows_of("validation", "v", 200), *parts])
+
+    def blocks(rows: pl.DataFrame, groups: list[dict[str, float]]) -> int:
+        return evaluate(Scores(rows, {}), SETTINGS, groups=groups)["overall"]["windows"]["blocks"]
+
+    alone = blocks(frame.filter(pl.col("capture") != "b"), [])
+    assert blocks(frame, [{"a": 0.0, "b": -1000.0}]) == alone
+    assert blocks(frame, [{"a": 0.0, "b": 0.0}]) == blocks(frame, []) == 2 * alone
 
 
 def test_the_oracle_bounds_f1_and_stands_nowhere_else(run: Scores, metrics: dict[str, Any]) -> None:

@@ -21,9 +21,11 @@ from sklearn.metrics import roc_curve
 from credit_like.can.captures import AttackInterval
 from credit_like.config import UserError
 from credit_like.evaluation import EvaluationSettings, Scores, evaluate, read_scores, write_report, write_scores
+from credit_like.evaluation.report.axes import Axis
 from credit_like.evaluation.report.certificate import certificate
+from credit_like.evaluation.report.charts import histogram, score_axis
 from credit_like.evaluation.report.summary import _controls
-from credit_like.evaluation.report.words import count, percent, ratio, seconds
+from credit_like.evaluation.report.words import count, effect, number, percent, ratio, seconds, signed
 
 Write = Callable[..., Path]
 HOSTILE = "</title></script></style><script>alert('x')</script>\"'&<b>"
@@ -264,7 +266,10 @@ def test_figures_that_are_undefined_say_so_and_why(windows_of: Callable[..., pl.
     assert "no attack window" in text
     assert "ROC and precision-recall are undefined: no attack window." in text
     assert "The test sets hold no attack." in text
+    assert "with no attack. " in text
     assert "Without an attack, detection could not be judged." in text
+    assert "A row counts an attack" not in text
+    assert ">undefined: the score is not a probability</strong> (how far the score is from" in text
     assert "Controls: </strong>not compared, no control was scored." in text
     assert not re.search(r"\b(nan|inf|None)\b", text[text.index("<main>") : text.index("<script>")])
 
@@ -280,6 +285,40 @@ def test_training_curves_need_a_log_and_bear_gaps(run: Scores, report_of: Write,
     log.write_text("epoch,train_loss,valid_loss,note\n0,inf,nan,x\n1,nan,nan,y\n")
     text = report_of(run, training_log=log).read_text()
     assert "No finite value." in text
+
+
+def test_a_loss_that_is_its_only_part_is_drawn_once(run: Scores, report_of: Write, tmp_path: Path) -> None:
+    log = "epoch,train_loss,valid_loss,train_dgi_loss,valid_dgi_loss\n0,3,2,3,2\n1,2,1,2,{}\n"
+    for last, charts in ((1, ["Loss"]), (1.5, ["Loss", "DGI loss"])):
+        (tmp_path / "log.csv").write_text(log.format(last))
+        text = report_of(run, training_log=tmp_path / "log.csv").read_text()
+        section = text[text.index('<section id="training"') :]
+        assert re.findall(r"<h3>(.*?)</h3>", section[: section.index("</section>")]) == charts
+
+
+def test_scores_far_above_the_threshold_are_drawn_on_a_logarithmic_axis() -> None:
+    """Distances from a centre reach millions; on a linear axis all else would be one pixel."""
+    rng = np.random.default_rng(0)
+    benign, attack = rng.gamma(2.0, 2.0, 500), 10 ** rng.uniform(2, 7, 500)
+    axis, _ = score_axis(np.concatenate([benign, attack]), 25.0)
+    assert axis.log
+    at = axis.place(np.array([np.quantile(benign, 0.01), 25.0, 1e4, 1e6]), 0.0, 1.0)
+    assert (np.diff(at) > 0.1).all()
+    text = histogram(np.arange(1000) >= 500, np.concatenate([benign, attack]), 25.0)
+    assert "The axis of scores is logarithmic." in text
+    assert not score_axis(benign, 25.0)[0].log
+    assert not score_axis(np.append(attack, np.full(5, -1.0)), 25.0)[0].log
+    assert score_axis(rng.random(100), 0.5)[0] == Axis("score", 0.0, 1.0)
+
+
+def test_more_false_alarms_in_too_little_traffic_are_not_called_chance(
+    windows_of: Callable[..., pl.DataFrame], report_of: Write
+) -> None:
+    rng = np.random.default_rng(0)
+    parts = [windows_of("validation", "v", 200, score=rng.random(200)), windows_of("test", "t", 50, score=np.ones(50))]
+    text = report_of(Scores(pl.concat(parts), {})).read_text()
+    assert "which is more; there is too little test traffic to say whether by chance" in text
+    assert "perhaps by chance" not in text
 
 
 def test_training_curves_count_epochs_from_one(page: str) -> None:
@@ -363,6 +402,19 @@ def test_a_certificate_of_any_shape_can_be_shown(content: dict[str, Any]) -> Non
         (percent(0.0123), "1.2\u202f%"),
         (percent(0.0), "0\u202f%"),
         (percent(0.1234), "12.3\u202f%"),
+        (percent(0.0204), "2.0\u202f%"),
+        (percent(0.0996), "10\u202f%"),
+        (ratio(-0.0123), "\u22120.012"),
+        (signed(0.0), "0.000"),
+        (signed(1.1e-16), "0.000"),
+        (signed(-0.0123), "\u22120.012"),
+        (signed(-0.00042), "\u22120.00042"),
+        (signed(0.000001), "+1e\u221206"),
+        (effect(-0.25), "\u22120.250"),
+        (effect(332860.897), "+332\u202f900"),
+        (number(30240000.0), "30\u202f240\u202f000"),
+        (number(0.5590123), "0.559"),
+        (number(-0.00001234), "\u22121.234e\u221205"),
         (count(12345), "12\u202f345"),
         (count(0.1234), "0.12"),
         (count(12.34), "12.3"),

@@ -70,6 +70,28 @@ def test_the_guilty_id_comes_first_with_the_frames_around_its_first(store: Graph
     assert frames[0]["t"] == pytest.approx(100.3)
 
 
+def test_the_frames_shown_are_around_the_first_of_the_highest_id(tmp_path: Path) -> None:
+    ids = np.where(np.arange(40) >= 25, [LONG, BUSY] * 20, [QUIET, BUSY] * 20).astype(np.int32)
+    payload = np.arange(40, dtype=np.uint8)[:, None].repeat(8, axis=1)
+    frames = FrameTable.build(
+        np.arange(40) * 0.01,
+        ids,
+        payload,
+        np.full(40, 1, np.uint8),
+        flags=(ids == LONG).astype(np.uint8),
+        label=np.zeros(40, np.int8),
+        capture_name="drive",
+    )
+    capture = Capture("drive", frames, SourceFile("drive", "", "", "", 40))
+    plan = SplitPlan((Segment("drive", "test", 0, 40),), "groups", ())
+    store = GraphStore.build(tmp_path / "s", [capture], plan, WindowSettings(window=40), progress=False)
+    (entry,) = explain(store, [(0, "")], [capture], suspects_long, DbcNames())["explanations"]
+    assert entry["ids"][0]["id"] == "0x18FEF100"
+    at = [x["id"] for x in entry["frames"]].index("0x18FEF100")
+    assert entry["frames"][at]["data"] == "1A"  # the first of them
+    assert 0 < at < FRAMES - 1
+
+
 def test_attention_is_shared_out_among_ids_and_transitions(store: GraphStore, capture: Capture) -> None:
     """Every edge into a node gets the same: the share of an id is then that of the ids it leads to, counted so."""
 
@@ -139,6 +161,13 @@ def test_the_alarms_explained_are_peaks_and_no_kind_hides_another(run: Scores) -
     for kind in kinds:
         score = {row: run.frame["score"][row] for row, name in peaks.items() if name == kind}
         assert max(score, key=score.__getitem__) in [row for row, name in found if name == kind]
+
+
+def test_an_alarm_within_an_attack_is_no_false_alarm(windows_of: Callable[..., pl.DataFrame]) -> None:
+    """Windows 10 and 20 hold no attack frame and alarm; an id is silenced around window 20."""
+    score = np.isin(np.arange(30), [10, 20]).astype(float)
+    frame = windows_of("test", "t", 30, score=score, in_interval=np.arange(30) // 5 == 4)
+    assert top_alarms(frame, AlarmRule(0.5)) == [(10, "false alarm"), (20, "during an attack")]
 
 
 def test_every_test_set_gets_its_own(simulate_run: Callable[..., Scores]) -> None:

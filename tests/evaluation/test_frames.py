@@ -120,7 +120,54 @@ def test_figures_again_frame_by_frame(scores: Scores, metrics: dict[str, Any], f
             assert low < high
     else:  # eight seconds of attacks
         assert found["intervals"] == {}
-        assert found["no_interval"] == f"{found['blocks']} block(s) of time hold attack frames; 5 are needed"
+        assert found["no_interval"] == f"attack frames lie in fewer than 5 stretches of time ({found['blocks']})"
+
+
+def test_a_family_s_frames_are_its_own_where_a_capture_holds_two(
+    windows_of: Callable[..., pl.DataFrame],
+) -> None:
+    family = np.array([""] * 70 + ["dos"] * 10 + ["replay"] * 20)
+    label = (family != "").astype(np.int8)
+    frame = with_ids(
+        pl.concat([windows_of("validation", "v", 200), windows_of("test", "t", 100, label=label, family=family)])
+    )
+    found = evaluate(Scores(frame, {}), SETTINGS)["overall"]
+    for name in ("dos", "replay"):
+        attack, score, _ = one_by_one(frame.filter(pl.col("split") == "test"), name)
+        figures = found["families"][name]["frames"]
+        assert figures["attack"] == attack.sum()
+        assert figures["auroc"] == pytest.approx(roc_auc_score(attack, score))
+
+
+def test_the_interval_of_a_family_is_of_its_own_frames(windows_of: Callable[..., pl.DataFrame]) -> None:
+    """dos frames are all found and replay frames never, in every stretch of time."""
+    family = np.tile(np.array([""] * 40 + ["dos"] * 10 + ["replay"] * 10), 20)
+    label = (family != "").astype(np.int8)
+    test = with_ids(windows_of("test", "t", 1200, label=label, family=family))
+    guilty = pl.when(pl.col("family") == "dos").then(0.99).otherwise(0.0).cast(pl.Float32)
+    test = test.with_columns(node_score=pl.concat_list(guilty, pl.col("node_score").list.slice(1)))
+    found = evaluate(Scores(pl.concat([with_ids(windows_of("validation", "v", 200)), test]), {}), SETTINGS)
+    families = {name: x["frames"]["intervals"]["recall"] for name, x in found["overall"]["families"].items()}
+    assert families == {"dos": [1.0, 1.0], "replay": [0.0, 0.0]}
+
+
+def test_a_frame_on_the_threshold_is_not_above_it(windows_of: Callable[..., pl.DataFrame]) -> None:
+    frame = with_ids(windows_of("validation", "v", 200))
+    twin = frame.with_columns(split=pl.lit("test"))
+    found = evaluate(Scores(pl.concat([frame, twin]), {}), SETTINGS)
+    _, score, _ = one_by_one(frame)
+    threshold = found["calibration"]["frame_threshold"]
+    assert (score == threshold).any()
+    assert found["overall"]["frames"]["false_positive"] == (score > threshold).sum()
+
+
+def test_frames_of_windows_that_are_left_out_move_no_interval(scores: Scores, metrics: dict[str, Any]) -> None:
+    silent = (pl.col("label") == 0) & pl.col("in_interval") & (pl.col("split") == "test")
+    zero = pl.col("node_score") * 0
+    moved = scores.frame.with_columns(node_score=pl.when(silent).then(zero).otherwise(pl.col("node_score")))
+    assert not moved.equals(scores.frame)
+    again = evaluate(Scores(moved, scores.intervals), SETTINGS)
+    assert again["overall"]["frames"] == metrics["overall"]["frames"]
 
 
 def test_the_threshold_is_that_of_benign_validation_frames(scores: Scores, metrics: dict[str, Any]) -> None:
@@ -146,7 +193,7 @@ def test_without_attack_frames_the_reason_speaks_of_frames(windows_of: Callable[
     assert found["undefined"]["auroc"] == "no attack frame"
     assert found["fpr"] is not None
     assert found["intervals"] == {}
-    assert found["no_interval"] == "0 block(s) of time hold attack frames; 5 are needed"
+    assert found["no_interval"] == "attack frames lie in fewer than 5 stretches of time (0)"
 
 
 def test_the_file_keeps_node_scores(scores: Scores, metrics: dict[str, Any], tmp_path: Path) -> None:

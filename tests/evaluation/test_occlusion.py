@@ -74,6 +74,24 @@ def test_scores_of_exactly_one_have_finite_effects() -> None:
     assert (found.fidelity.top, found.fidelity.random, found.fidelity.beaten) == (0.0, 0.0, 0.0)
 
 
+def sure(graphs: Sequence[Data]) -> np.ndarray:
+    """As ``probabilities``, of windows that are as good as certain."""
+    return 1 / (1 + np.exp(-14.0 - logits(graphs)))
+
+
+def test_what_carried_the_surest_alarms_is_found() -> None:
+    found = occlude([graph(KEYS, PAIRS)], sure)[0]
+    assert found.score > 1 - 1e-8
+    np.testing.assert_allclose(found.node_effect[1], 5.0, rtol=1e-4)
+
+
+def test_no_id_is_named_by_the_rounding_of_a_score() -> None:
+    """In float32 these scores are 1, and 1 less a few steps; those steps would be log-odds of 0.7 and more."""
+    found = occlude([graph(KEYS, PAIRS)], lambda graphs: sure(graphs).astype(np.float32).astype(np.float64))[0]
+    assert 0 < 1 - found.without_node.min() < 1e-6
+    assert found.node_effect.tolist() == [0.0] * len(KEYS)
+
+
 @pytest.mark.parametrize(("effect", "said"), [(0.0, True), (-0.2, True), (0.0004, True), (0.0005, False), (2.0, False)])
 def test_that_no_id_carried_the_score_is_said(effect: float, said: bool) -> None:
     assert bool(carried_by_none({"ids": [{"effect": effect}, {"effect": -1.0}]})) is said
@@ -93,6 +111,27 @@ def test_deleting_the_ids_named_takes_more_than_deleting_random_ones(found: Occl
     )
 
 
+def test_the_ids_named_are_compared_with_random_ids() -> None:
+    """The last 21 graphs scored are those without the highest ids and those without random ones: each again."""
+    scored: list[Data] = []
+
+    def remembered(graphs: Sequence[Data]) -> np.ndarray:
+        scored.extend(graphs)
+        return logits(graphs)
+
+    fidelity = occlude([graph(KEYS, PAIRS)], remembered)[0].fidelity
+    assert fidelity is not None
+    top, *random = scored[-1 - DRAWS :]
+    assert set(KEYS) - set(top.key.tolist()) == {2, 4, 6}
+    taken = logits([graph(KEYS, PAIRS)])[0] - logits(random)
+    assert fidelity.random == pytest.approx(taken.mean())
+    assert fidelity.beaten == np.mean(taken < fidelity.top)
+    missing = [set(KEYS) - set(one.key.tolist()) for one in random]
+    assert {len(ids) for ids in missing} == {DELETED}
+    assert set().union(*missing) == set(KEYS)  # the highest ids among them
+    assert len({frozenset(ids) for ids in missing}) > DRAWS / 3
+
+
 def test_an_explanation_that_names_the_wrong_ids_is_found_out() -> None:
     """A score that only falls when all of three other ids are gone: no single deletion shows which."""
 
@@ -103,6 +142,12 @@ def test_an_explanation_that_names_the_wrong_ids_is_found_out() -> None:
     assert found is not None
     assert found.top == 0.0
     assert "are not shown to matter more" in faithfulness([vars(found)])
+
+
+def test_one_id_at_least_stays() -> None:
+    fidelity = occlude([graph((2, 3, 4), [(2, 4), (4, 3)])], probabilities)[0].fidelity
+    assert fidelity is not None
+    assert fidelity.deleted == 2
 
 
 def test_several_graphs_are_told_apart_and_the_same_each_time() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from credit_like.evaluation import EvaluationSettings, Scores, evaluate, read_scores, with_raw, write_scores
@@ -22,8 +23,9 @@ def averaged(simulate_run: Callable[..., Scores]) -> Scores:
 
 @pytest.fixture(scope="module")
 def raw(simulate_run: Callable[..., Scores]) -> Scores:
-    """The same windows by a worse detector."""
-    return simulate_run(seed=1, tests=TESTS, shift=-2.0)
+    """The same windows by a worse detector, whose scores of normal traffic are others too."""
+    scores = simulate_run(seed=1, tests=TESTS, shift=-2.0)
+    return Scores(scores.frame.with_columns(score=0.9 * pl.col("score")), scores.intervals)
 
 
 @pytest.fixture(scope="module")

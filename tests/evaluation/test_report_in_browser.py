@@ -164,6 +164,27 @@ def test_tables_sort_by_the_keyboard(browser: Page, report: Path) -> None:
     assert browser.ask(values) == sorted(before, reverse=True)
 
 
+def test_on_paper_headings_of_tables_are_in_the_flow(browser: Page, report: Path) -> None:
+    """A heading that sticks hides the lines of its rows, and a button is not painted again on the next sheet."""
+    browser.open(report, 1280, media="print")
+    headings = "[...document.querySelectorAll('.scroll th')].map((e) => getComputedStyle(e).position)"
+    assert set(browser.ask(headings)) == {"static"}
+    buttons = "[...document.querySelectorAll('th button')].map((e) => getComputedStyle(e).display)"
+    assert set(browser.ask(buttons)) == {"contents"}
+    browser.open(report, 1280)
+    assert browser.ask("getComputedStyle(document.querySelector('.scroll tbody th')).position") == "sticky"
+
+
+def test_the_tables_of_figures_fit_on_a_desk(
+    browser: Page, simulate_run: Callable[..., Scores], report_of: Callable[..., Path]
+) -> None:
+    browser.open(report_of(simulate_run(windows=300)), 1280)
+    tables = "[...document.querySelectorAll('main > section > .scroll, .fit > .scroll')]"
+    wide = f"{tables}.filter((e) => e.scrollWidth > e.clientWidth)"
+    assert browser.ask(f"{tables}.length") >= 3
+    assert browser.ask(f"{wide}.map((e) => e.getAttribute('aria-label'))") == []
+
+
 def test_the_page_prints_with_its_folded_parts(browser: Page, report: Path, tmp_path: Path) -> None:
     browser.open(report, 1280)
     browser.paper(tmp_path / "report.pdf")

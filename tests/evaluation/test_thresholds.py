@@ -53,6 +53,11 @@ def test_too_few_windows_give_the_lowest_rate_and_say_that_the_request_is_not_pr
     assert (found.value, found.rate, found.requested, found.promised) == (48.0, 0.02, 0.01, False)
 
 
+def test_just_enough_windows_promise_the_rate() -> None:
+    assert conformal_threshold(np.arange(99.0), 0.01).promised
+    assert not conformal_threshold(np.arange(98.0), 0.01).promised
+
+
 def test_a_rate_is_taken_as_it_is_written() -> None:
     # 0.29 * 100 is 28.999... in floating point, and would cost one window
     assert conformal_threshold(np.arange(99.0), 0.29).rate == 0.29

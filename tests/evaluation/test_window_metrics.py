@@ -105,7 +105,19 @@ def test_a_set_of_one_class_says_which_class_is_missing() -> None:
     assert figures["recall"] == 0.8
 
 
-@given(st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=1, max_size=60))
+def test_a_recall_of_exactly_095_is_reached() -> None:
+    attack = np.array([True] * 19 + [False, True])
+    figures, _ = ranking_figures(attack, -np.arange(21.0))
+    assert figures["precision_at_recall_95"] == 1.0  # 19 of 20 found before the false alarm
+
+
+#: Scores on the borders of bins (products with 15 that are exact) and between them, several to a bin.
+BINNED = st.sampled_from(
+    [0.0, 0.01, 0.05, 0.2, 0.21, 0.22, 0.25, 0.4, 0.41, 0.5, 0.52, 0.6, 0.63, 0.8, 0.97, 0.98, 1.0]
+)
+
+
+@given(st.lists(st.tuples(st.booleans(), BINNED), min_size=1, max_size=60))
 def test_calibration_error_is_the_sum_over_bins(pairs: list[tuple[bool, float]]) -> None:
     attack, score = np.array([a for a, _ in pairs]), np.array([s for _, s in pairs])
     expected = 0.0
@@ -115,6 +127,12 @@ def test_calibration_error_is_the_sum_over_bins(pairs: list[tuple[bool, float]])
         if inside.any():
             expected += inside.mean() * abs(attack[inside].mean() - score[inside].mean())
     assert calibration_error(attack, score)[0] == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_bins_of_the_calibration_error_are_fifteen() -> None:
+    attack, score = np.array([True, False, True, False]), np.array([0.41, 0.5, 0.61, 0.66])
+    # 6/15 to 7/15, 7/15 to 8/15, and two within 9/15 to 10/15
+    assert calibration_error(attack, score)[0] == pytest.approx((0.59 + 0.5 + (1.27 - 1)) / 4)
 
 
 def test_calibration_error_is_undefined_for_what_is_not_a_probability() -> None:

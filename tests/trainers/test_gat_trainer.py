@@ -18,7 +18,7 @@ from credit_like.graphs import FeatureScaler, ScalerSettings, Vocabulary
 from credit_like.models import GAT
 from credit_like.training import read_checkpoint
 from trainers import GATTrainer
-from trainers.gat import GATModelSettings, ranking
+from trainers.gat import GATModelSettings, attack_probability, ranking
 
 KEYS = torch.tensor([0x100, 0x200, 0x300])
 MODEL = GATModelSettings(width=8, heads=2, fc=[8], id_dim=4, dropout=0.0)
@@ -84,6 +84,8 @@ def test_its_predictions_are_attack_probabilities(tmp_path: Path) -> None:
     scores = torch.cat(trainer.predict_on(valid, ckpt_path="best"))
     assert scores.shape == (64,)
     assert bool(((scores >= 0) & (scores <= 1)).all())
+    assert scores.dtype == torch.float64
+    assert float(attack_probability(torch.tensor([[0.0, 25.0]]))) < 1  # rounded to 1 in float32
     assert ranking(scores, torch.cat([batch.y for batch in valid]))["auroc"] == pytest.approx(best["valid_auroc"])
 
 

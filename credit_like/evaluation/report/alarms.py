@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from credit_like.evaluation.report.markup import Cell, Html, details, join, section, table, tag
-from credit_like.evaluation.report.words import count, family, number, percent, plural, set_name, signed
+from credit_like.evaluation.report.words import count, effect, family, number, percent, plural, set_name
 
 #: The least effect that a table shows.
 _FELT = 0.0005
@@ -17,23 +17,26 @@ def explanations(content: Mapping[str, Any]) -> Html:
     listed = content["explanations"]
     if not listed:
         return section("explanations", "Why it alarmed", tag("p", "No window of a test set alarmed."))
+    log_odds = all(x["log_odds"] for x in listed)
     text = (
         "Each of these windows was scored again without one id, and without one transition, at a time: what the score "
         "loses is what that id or transition carried. "
         + (
             "Effects are in log-odds: 2.2 takes a score of 0.9 to 0.5. "
-            if all(x["log_odds"] for x in listed)
+            if log_odds
             else "Effects are in the score's own unit. "
         )
         + "It says what the detector looked at, not what an attacker did."
     )
-    parts = [tag("p", text), tag("p", faithfulness([x["fidelity"] for x in listed if x["fidelity"]]))]
+    tested = [x["fidelity"] for x in listed if x["fidelity"]]
+    parts = [tag("p", text), tag("p", faithfulness(tested, "log-odds" if log_odds else "score"))]
     parts += [_alarm(entry, unfolded=position == 0) for position, entry in enumerate(listed)]
     return section("explanations", "Why it alarmed", *parts)
 
 
-def faithfulness(found: Sequence[Mapping[str, Any]]) -> str:
-    """In one or two sentences: does deleting the ids named change more than deleting random ones."""
+def faithfulness(found: Sequence[Mapping[str, Any]], unit: str = "score") -> str:
+    """In one or two sentences: does deleting the ids named change more than deleting random ones; ``unit`` names what
+    the effects are measured in."""
     if not found:
         return "Whether the ids named matter more than others could not be tested: the windows hold one id each."
     top, random, beaten = (sum(x[name] for x in found) / len(found) for name in ("top", "random", "beaten"))
@@ -44,8 +47,8 @@ def faithfulness(found: Sequence[Mapping[str, Any]]) -> str:
         else "The ids named are not shown to matter more than others."
     )
     return (
-        f"{verdict} Deleting the {ids} of a window changes its score by {signed(-top)} on average over "
-        f"{plural(len(found), 'window')}, deleting as many random ids by {signed(-random)}; the former "
+        f"{verdict} Deleting the {ids} of a window changes its {unit} by {effect(-top)} on average over "
+        f"{plural(len(found), 'window')}, deleting as many random ids by {effect(-random)}; the former "
         f"falls more in {percent(beaten)} of {count(sum(x['draws'] for x in found))} comparisons."
     )
 
@@ -81,12 +84,12 @@ def _alarm(entry: Mapping[str, Any], *, unfolded: bool) -> Html:
         table("Transitions", ["Transition", "Times", *columns], transitions) if transitions else tag("p", "None."),
         _frames(entry["frames"]),
     ]
-    shown = details(title, join(content))
+    shown = details(title, join(content), class_="alarm")
     return Html(shown.replace("<details", "<details open", 1)) if unfolded else shown
 
 
-def _numbers(times: int, without: float, effect: float) -> list[Cell]:
-    return [Cell(count(times), times), Cell(number(without), without), Cell(signed(effect), effect)]
+def _numbers(times: int, without: float, change: float) -> list[Cell]:
+    return [Cell(count(times), times), Cell(number(without), without), Cell(effect(change), change)]
 
 
 def _frames(frames: Sequence[Mapping[str, Any]]) -> Html:

@@ -168,7 +168,7 @@ def _decades(low: float, high: float) -> list[tuple[float, str]]:
     found = []
     for exponent in list(exponents)[::-1][::every]:
         power = "".join("⁻" if sign == "-" else digits[int(sign)] for sign in str(exponent))
-        text = {0: "1", -1: "0.1", -2: "0.01", 1: "10", 2: "100"}.get(exponent, f"10{power}")
+        text = {0: "1", -1: "0.1", -2: "0.01", -3: "0.001", 1: "10", 2: "100", 3: "1000"}.get(exponent, f"10{power}")
         found.append((10.0**exponent, text))
     return found[::-1]
 

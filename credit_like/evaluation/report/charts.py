@@ -21,7 +21,17 @@ _RATES = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.
 _RECALLS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
 #: Training log columns with both a train and a valid value get a chart, the first so many of them.
 _TRAINING_CHARTS = 6
-_TITLES = {"lr": "Learning rate", "auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "mcc": "MCC", "fpr": "FPR"}
+#: Scores this many times as high as the threshold ask for a logarithmic axis.
+_FAR = 50.0
+_TITLES = {
+    "dgi_loss": "DGI loss",
+    "lr": "Learning rate",
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "f1": "F1",
+    "mcc": "MCC",
+    "fpr": "FPR",
+}
 
 
 def roc(attack: Bools, scores: Mapping[str, Floats], operating: tuple[float, float] | None = None) -> Html:
@@ -80,8 +90,10 @@ def precision_recall(attack: Bools, scores: Mapping[str, Floats], operating: tup
 
 def histogram(attack: Bools, score: Floats, threshold: float) -> Html:
     """Share of each class by score, on a logarithmic scale that shows the tails; either class may be missing."""
-    low, high, clipped = score_range(score, threshold)
-    edges = np.linspace(low, high, HISTOGRAM_BINS + 1)
+    axis, clipped = score_axis(score, threshold)
+    low, high = axis.low, axis.high
+    edges = (np.geomspace if axis.log else np.linspace)(low, high, HISTOGRAM_BINS + 1)
+    edges[[0, -1]] = low, high  # which rounding moves
     inside = np.clip(score, low, high)
     counts = {"benign": np.histogram(inside[~attack], edges)[0], "attack": np.histogram(inside[attack], edges)[0]}
     floor = 10.0 ** -math.ceil(math.log10(max(10, max(int(c.sum()) for c in counts.values()))))
@@ -93,13 +105,16 @@ def histogram(attack: Bools, score: Floats, threshold: float) -> Html:
             series.append(Series(f"{name} windows", x, np.maximum(y, floor), name, area=True))
     image = chart(
         "Distribution of scores of benign and of attack windows",
-        Axis("score", low, high),
+        axis,
         Axis("share of its class (logarithmic)", floor, 1, log=True),
         series,
         [Mark("threshold", threshold, None)],
     )
     rows = [
-        [f"{edges[i]:.4g} to {edges[i + 1]:.4g}", *(Cell(count(int(c[i])), float(c[i])) for c in counts.values())]
+        [
+            f"{number(edges[i])} to {number(edges[i + 1])}",
+            *(Cell(count(int(c[i])), float(c[i])) for c in counts.values()),
+        ]
         for i in range(HISTOGRAM_BINS)
         if any(c[i] for c in counts.values())
     ]
@@ -110,18 +125,26 @@ def histogram(attack: Bools, score: Floats, threshold: float) -> Html:
     )
     if clipped:
         caption += " Scores beyond the axis are counted in its last range."
+    if axis.log:
+        caption += " The axis of scores is logarithmic."
     return figure("Scores", image, caption, data)
 
 
-def score_range(score: Floats, threshold: float) -> tuple[float, float, bool]:
-    """(low, high, clipped) for axes of scores: 0 to 1 for probabilities, else without the most extreme thousandth."""
+def score_axis(score: Floats, threshold: float) -> tuple[Axis, bool]:
+    """The axis of scores, and whether some lie beyond it: 0 to 1 for probabilities, else without the most extreme
+    thousandth. It is logarithmic where the highest are so far above the threshold that nothing could be told apart
+    around it, as with distances from a centre."""
     if len(score) == 0 or (score.min() >= 0 and score.max() <= 1 and 0 <= threshold <= 1):
-        return 0.0, 1.0, False
+        return Axis("score", 0.0, 1.0), False
     low, high = (float(value) for value in np.quantile(score, [0.001, 0.999]))
     low, high = min(low, threshold), max(high, threshold)
-    margin = 0.02 * (high - low) or 1.0
-    low, high = low - margin, high + margin
-    return low, high, bool(score.min() < low or score.max() > high)
+    log = low > 0 and high > _FAR * threshold
+    if log:
+        low, high = low / 1.2, high * 1.2
+    else:
+        margin = 0.02 * (high - low) or 1.0
+        low, high = low - margin, high + margin
+    return Axis("score", low, high, log=log), bool(score.min() < low or score.max() > high)
 
 
 def training_curves(log: Path) -> Html:
@@ -131,14 +154,22 @@ def training_curves(log: Path) -> Html:
     names = [name for name in frame.columns if name != "epoch"]
     bases = list(dict.fromkeys(name.removeprefix("train_").removeprefix("valid_") for name in names if name != "lr"))
     bases.sort(key=lambda base: base != "loss")
-    figures = []
+    figures: list[Html] = []
+    drawn: list[Mapping[str, str]] = []
     for base in [*bases[:_TRAINING_CHARTS], *(["lr"] if "lr" in names else [])]:
         found = (
             {"training": f"train_{base}", "validation": f"valid_{base}"} if base != "lr" else {"learning rate": "lr"}
         )
         found = {label: column for label, column in found.items() if column in names} or {base: base}
+        if any(_same(frame, found, other) for other in drawn):
+            continue  # the loss is one of its own parts
+        drawn.append(found)
         figures.append(_training_chart(frame, base, found))
     return tag("div", *figures, class_="charts") if figures else tag("p", "The training log holds no figures.")
+
+
+def _same(frame: pl.DataFrame, columns: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    return list(columns) == list(other) and all(frame[columns[x]].equals(frame[other[x]]) for x in columns)
 
 
 def _training_chart(frame: pl.DataFrame, base: str, columns: Mapping[str, str]) -> Html:

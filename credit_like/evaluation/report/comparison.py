@@ -246,7 +246,8 @@ def _settings(
 ) -> Html:
     """Settings in which the runs differ, and what they cost."""
     names = [run.name for run in comparison.runs]
-    keys = list(dict.fromkeys(key for name in names for key in settings[name]))
+    listed = dict.fromkeys(key for name in names for key in settings[name])
+    keys = [key for key in listed if not key.startswith("hpo.")]  # a search that a run may be given changes no run
     differing = [key for key in keys if any(settings[name].get(key) != settings[names[0]].get(key) for name in names)]
     rows = [[tag("code", key), *(_value(settings[name].get(key)) for name in names)] for key in differing]
     costs = list(dict.fromkeys(key for name in names for key in throughput[name]))
@@ -268,7 +269,7 @@ def _settings(
 
 
 def _value(value: object) -> Html:
-    return tag("code", "\u2013" if value is None else str(value), class_="wide")
+    return tag("code", "\u2013" if value is None else str(value) or "none", class_="wide")
 
 
 def _certificates(runs: Sequence[JudgedRun]) -> Html:

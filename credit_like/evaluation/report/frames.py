@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from credit_like.evaluation.report.markup import Html, pointer, section, table, tag
+from credit_like.evaluation.report.markup import Cell, Html, pointer, section, table, tag
 from credit_like.evaluation.report.tables import SET_COLUMNS, WINDOW_COLUMNS, count_cell, figure_cell
 from credit_like.evaluation.report.words import family, number, set_name
 
@@ -26,20 +26,20 @@ def by_frame(metrics: Mapping[str, Any]) -> Html:
         "nothing, because the frames of an id share a score. A detector that was taught whole windows is not taught "
         "this: the figures say how far its scores point at the guilty ids."
     )
-    rows = []
+    several, rows = len(metrics["test_sets"]) > 1, []
     for name, part in metrics["test_sets"].items():
-        rows.append(_row(set_name(name), "all", part["frames"], pointer("test_sets", name, "frames")))
+        where = [set_name(name)] if several else []
+        rows.append(["all", *where, *_figures(part["frames"], pointer("test_sets", name, "frames"))])
         for attack, figures in part["families"].items():
             path = pointer("test_sets", name, "families", attack, "frames")
-            rows.append(_row(set_name(name), family(attack), figures["frames"], path))
-    columns = ["Test set", "Attack", *_COLUMNS, "Attack frames", "Benign frames"]
-    return section("frames", "Results by frame", tag("p", text), table("Figures of frames", columns, rows))
+            rows.append([family(attack), *where, *_figures(figures["frames"], path)])
+    columns = ["Attack", *(["Test set"] if several else []), *_COLUMNS, "Attack frames", "Benign frames"]
+    shown = table("Figures of frames", columns, rows)
+    return section("frames", "Results by frame", tag("p", text), tag("div", shown, class_="dense"))
 
 
-def _row(test_set: str, attack: str, figures: Mapping[str, Any], path: str) -> list[object]:
+def _figures(figures: Mapping[str, Any], path: str) -> list[Cell]:
     return [
-        test_set,
-        attack,
         *(figure_cell(figures, key, path, write) for key, write in _COLUMNS.values()),
         *(count_cell(figures, key, path) for key in ("attack", "benign")),
     ]

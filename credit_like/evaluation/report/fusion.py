@@ -10,7 +10,7 @@ import numpy as np
 from credit_like.evaluation.fusion import COMPARED
 from credit_like.evaluation.report.axes import Axis, Series, chart
 from credit_like.evaluation.report.markup import Cell, Html, figure, join, pointer, section, table, tag
-from credit_like.evaluation.report.words import count, percent, ratio, signed
+from credit_like.evaluation.report.words import count, number, percent, ratio, signed
 
 _IN_USE = {"policy": "policy", "gat": "GAT alone", "anomaly": "anomaly alone", "either": "either"}
 
@@ -52,13 +52,14 @@ def _verdict(found: Mapping[str, Any]) -> Html:
 
 
 def _terms(found: Mapping[str, Any]) -> str:
-    worth = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in found["rewards"].items())
+    worth = ", ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in found["rewards"].items())
     return (
         f"A score is (1 - alpha) x anomaly + alpha x GAT, and an alarm is a score above {found['threshold']:g}, in "
         f"training, validation and here. What a decision is worth: {worth} (at most, where an attack alarms). Since "
         "labels tell the reward of every alpha, the regret is measured against the best alpha of each window; a "
         "classifier is no mixture, and may do better than any. Experts: "
-        f"GAT is {found['experts']['gat']}, anomaly is {found['experts']['anomaly']}."
+        f"GAT is {found['experts']['gat']}, anomaly is {found['experts']['anomaly']}; their own reports say which "
+        "ids carried an alarm."
     )
 
 

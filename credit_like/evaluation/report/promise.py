@@ -14,7 +14,7 @@ from credit_like.evaluation.figures import Bools, Bootstrap, WindowSet, window_s
 from credit_like.evaluation.metrics import ranking_figures
 from credit_like.evaluation.report.axes import Axis, Mark, Series, chart
 from credit_like.evaluation.report.markup import Cell, Html, breakable, details, figure, section, table, tag
-from credit_like.evaluation.report.words import THIN, count, percent, plural, seconds, set_name
+from credit_like.evaluation.report.words import THIN, TOO_LITTLE, count, percent, plural, seconds, set_name
 from credit_like.evaluation.scores import Scores
 from credit_like.graphs.plan import VALIDATION
 
@@ -68,7 +68,7 @@ def _kept(promised: float, overall: Mapping[str, Any]) -> str:
     if overall["fpr"] <= promised:
         return "The promise was kept."
     if interval is None:
-        return "That is more; there is too little test traffic to say whether by chance."
+        return f"That is more; {TOO_LITTLE}."
     between = f"the 95{THIN}% interval, {percent(interval[0])} to {percent(interval[1])}"
     if interval[0] > promised:
         return f"That is more, beyond chance: {between}, lies above the promise."

@@ -27,9 +27,10 @@ TIMELINES = 24
 def results(metrics: Mapping[str, Any]) -> Html:
     """Tables by attack family and by test set, and the oracle's bound."""
     oracle, overall = metrics["overall"]["oracle"], metrics["overall"]["windows"]
+    rows = "A row counts an attack's windows against the benign windows of the captures that hold it. "
     notes = [
-        "A row counts an attack's windows against the benign windows of the captures that hold it. "
-        "Intervals are 95 % block-bootstrap intervals"
+        (rows if metrics["overall"]["families"] else "")
+        + "Intervals are 95 % block-bootstrap intervals"
         + (
             f"; there are none here: {overall['no_interval']}."
             if overall["no_interval"]
@@ -75,16 +76,17 @@ def curves(metrics: Mapping[str, Any], scores: Scores) -> Html:
     named = {"this model": windows.score[counted]}
     named |= {x: rows[CONTROL_PREFIX + x].to_numpy()[counted] for x in CONTROLS if x in scores.controls}
     parts: list[Html] = []
+    note = Html("")
     if figures["auroc"] is not None:
         parts.append(charts.roc(attack, named, (figures["fpr"], figures["recall"])))
         reached = None if figures["precision"] is None else (figures["recall"], figures["precision"])
         parts.append(charts.precision_recall(attack, named, reached))
     else:
-        parts.append(tag("p", f"ROC and precision-recall are undefined: {figures['undefined']['auroc']}."))
+        note = tag("p", f"ROC and precision-recall are undefined: {figures['undefined']['auroc']}.")
     parts.append(charts.histogram(attack, named["this model"], threshold))
     matrix = [tables.confusion_table(figures, metrics["settings"]), tables.meanings(figures, metrics["settings"])]
     parts.append(tag("div", tag("h3", "Confusion matrix"), *matrix, class_="boxed"))
-    return section("curves", "Curves and scores", tag("div", *parts, class_="charts"))
+    return section("curves", "Curves and scores", note, tag("div", *parts, class_="charts"))
 
 
 def course(metrics: Mapping[str, Any], scores: Scores) -> Html:
@@ -103,8 +105,12 @@ def course(metrics: Mapping[str, Any], scores: Scores) -> Html:
             drawn.append((missed, false, title, words, windows, scores.intervals.get(capture, ())))
     order = sorted(range(len(drawn)), key=lambda i: (-drawn[i][0], -drawn[i][1], i))
     chosen = sorted(order[:TIMELINES])
-    strips = [timeline.strip(drawn[i][2], drawn[i][3], drawn[i][4], rule.threshold, drawn[i][5]) for i in chosen]
+    scores_shown = scores.frame.filter(pl.col("split").is_in(scores.test_sets))["score"].to_numpy()
+    axis, _ = charts.score_axis(scores_shown, rule.threshold)
+    strips = [timeline.strip(*drawn[i][2:5], rule.threshold, axis, drawn[i][5]) for i in chosen]
     note = "Time is in seconds from the first test window of each capture."
+    if axis.log:
+        note += " The scores are on a logarithmic scale."
     if rule.n > 1:
         note += f" An alarm needs {rule.k} of the last {rule.n} windows above the threshold."
     if len(drawn) > TIMELINES:

@@ -196,7 +196,8 @@ def _against(study: StudyFacts, name: str) -> Html:
         log = name in study.logarithmic
         margin = 0 if log else 0.05 * (x.max() - x.min()) or 0.5
         low, high = (x.min() / 1.2, x.max() * 1.2) if log else (x.min() - margin, x.max() + margin)
-        axis, caption = Axis(name, float(low), float(high), log=log), "One dot a completed trial."
+        whole = all(isinstance(v, int) for v in given)
+        axis, caption = Axis(name, float(low), float(high), log=log, whole=whole), "One dot a completed trial."
         if log and math.floor(math.log10(high)) < math.ceil(math.log10(low)):  # no power of ten to mark
             axis = Axis(name, float(low), float(high))
     else:

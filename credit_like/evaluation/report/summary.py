@@ -9,6 +9,7 @@ from credit_like.evaluation.controls import LOOKUP, TIMING
 from credit_like.evaluation.fusion import ANOMALY_ALONE, EXPERTS, GAT_ALONE
 from credit_like.evaluation.report.markup import Html, join, pointer, tag
 from credit_like.evaluation.report.words import (
+    TOO_LITTLE,
     count,
     family,
     listing,
@@ -67,7 +68,8 @@ def _tested(overall: Mapping[str, Any], test_sets: Mapping[str, Any]) -> Html:
     ]
     if len(test_sets) > 1:
         parts.append(f", in {len(test_sets)} test sets")
-    parts.append(f", with {plural(overall['events']['events'], 'attack')}")
+    attacks = overall["events"]["events"]
+    parts.append(f", with {plural(attacks, 'attack')}" if attacks else ", with no attack")
     if families:
         parts.append(
             f" of {plural(len(families), 'kind')}: {listing(families)}" if len(families) > 1 else f" ({families[0]})"
@@ -171,7 +173,8 @@ def _threshold(metrics: Mapping[str, Any]) -> Html:
         if _breaks_promise(metrics):
             parts.append(", clearly more: the test traffic is not like that of validation")
         elif measured > calibration["promised_fpr"]:
-            parts.append(", which is more, perhaps by chance")
+            known = "fpr" in metrics["overall"]["windows"]["intervals"]
+            parts.append(", which is more" + (", perhaps by chance" if known else f"; {TOO_LITTLE}"))
     parts.append(". ")
     if measured is not None:
         parts += [tag("a", "Why, and what to do" if not _is_kept(metrics) else "Details", href="#promise"), " "]

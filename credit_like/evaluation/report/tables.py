@@ -109,8 +109,7 @@ def control_table(metrics: Mapping[str, Any]) -> Html:
             [
                 name,
                 *(figure_cell(figures, key, path, write) for key, write in kept.values()),
-                Cell("undefined" if difference is None else signed(difference), difference, f"{path}/difference"),
-                Cell(f"{signed(interval[0])} to {signed(interval[1])}" if interval else "undefined"),
+                *difference_cells(difference, interval, f"{path}/difference"),
                 _prose(what),
             ]
         )
@@ -168,6 +167,7 @@ def meanings(windows: Mapping[str, Any], settings: Mapping[str, Any]) -> Html:
     for key, meaning in words.items():
         value, figure = windows[key], pointer("overall", "windows", key)
         shown = ratio(value) if value is not None else f"undefined: {windows['undefined'][key]}"
+        meaning = meaning if value is not None else f"({meaning})"
         number = tag("strong", shown, data_figure=figure, data_value=None if value is None else repr(value))
         entries.append(tag("div", tag("dt", names.get(key, key.capitalize())), tag("dd", number, " ", meaning)))
     return tag("dl", *entries, class_="meanings")
@@ -237,6 +237,15 @@ def figure_cell(figures: Mapping[str, Any], key: str, path: str, write: Callable
     if interval:
         shown = join([shown, tag("span", f"{write(interval[0])} to {write(interval[1])}", class_="interval")])
     return Cell(shown, value, f"{path}/{key}")
+
+
+def difference_cells(difference: float | None, interval: Sequence[float] | None, path: str) -> list[Cell]:
+    """A difference of two AUROCs and its interval; ``path`` is its place in ``metrics.json``."""
+    undefined = tag("span", "undefined", class_="none")
+    return [
+        Cell(undefined) if difference is None else Cell(signed(difference), difference, path),
+        Cell(f"{signed(interval[0])} to {signed(interval[1])}" if interval else undefined),
+    ]
 
 
 def _events(events: Mapping[str, Any], path: str) -> list[Cell]:

@@ -10,7 +10,6 @@ from credit_like.can.captures import AttackInterval
 from credit_like.evaluation.figures import WindowSet
 from credit_like.evaluation.metrics import Bools, Floats
 from credit_like.evaluation.report.axes import Axis
-from credit_like.evaluation.report.charts import score_range
 from credit_like.evaluation.report.markup import Html, details, join, tag
 from credit_like.evaluation.report.slices import slices
 
@@ -33,20 +32,21 @@ def legend() -> Html:
     return tag("ul", *entries, class_="legend")
 
 
-def strip(name: str, summary: str, windows: WindowSet, threshold: float, intervals: Sequence[AttackInterval]) -> Html:
-    """One capture's strip; times are shown from the capture's first window in the test set."""
+def strip(
+    name: str, summary: str, windows: WindowSet, threshold: float, axis: Axis, intervals: Sequence[AttackInterval]
+) -> Html:
+    """One capture's strip, its scores drawn on ``axis``; times are shown from its first window in the test set."""
     begin, end = float(windows.t_start.min()), float(windows.t_end.max())
     span = max(end - begin, 1e-9)
-    low, high, _ = score_range(windows.score, threshold)
     first = _columns(windows.t_start, begin, span)
     last = np.maximum(_columns(windows.t_end, begin, span), first + 1)
     parts = []
     for a, b in _bands(intervals, begin, span):
         parts.append(tag("rect", x=a, y=0, width=b - a, height=FOOT, class_="band"))
         parts.append(tag("rect", x=a, y=0, width=b - a, height=ATTACKS, class_="known"))
-    level = _highest((windows.score - low) / (high - low), first, last)
+    level = _highest(axis.place(windows.score, 0.0, 1.0), first, last)
     parts.append(tag("path", d=_area(level), class_="area model"))
-    height = round(FOOT - SCORES * float(np.clip((threshold - low) / (high - low), 0, 1)), 1)
+    height = round(FOOT - SCORES * float(axis.place(np.array(threshold), 0.0, 1.0)), 1)
     parts.append(tag("path", d=f"M0 {height}H{COLUMNS}", class_="mark threshold"))
     parts.append(tag("path", d=_runs(np.ones(len(windows), np.bool_), first, last), class_="covered"))
     parts.append(tag("path", d=_runs(windows.alarm & ~windows.benign, first, last), class_="hit"))

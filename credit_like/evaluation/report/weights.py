@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from credit_like.evaluation.report.markup import Cell, Html, join, pointer, section, table, tag
-from credit_like.evaluation.report.words import percent, ratio, set_name, signed
+from credit_like.evaluation.report.tables import difference_cells
+from credit_like.evaluation.report.words import percent, ratio, set_name
 
 _COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "AUROC": ("auroc", ratio),
@@ -23,6 +24,8 @@ def weights(metrics: Mapping[str, Any]) -> Html:
         return join([])
     rows: list[list[object]] = []
     for name, figures in raw.items():
+        if name == "overall" and len(metrics["test_sets"]) == 1:
+            continue  # the one test set, once more
         averaged, path = _averaged(metrics, name)
         title = {"validation": "validation", "overall": "all test sets"}.get(name) or set_name(name)
         difference, interval = figures["difference"], figures["difference_interval"]
@@ -32,8 +35,7 @@ def weights(metrics: Mapping[str, Any]) -> Html:
                 title,
                 "raw",
                 *_cells(figures, pointer("raw_weights", name)),
-                Cell("undefined" if difference is None else signed(difference)),
-                Cell(f"{signed(interval[0])} to {signed(interval[1])}" if interval else "undefined"),
+                *difference_cells(difference, interval, pointer("raw_weights", name, "difference")),
             ]
         )
     columns = ["Windows", "Weights", *_COLUMNS, "Averaged AUROC minus raw", "95 % interval"]
@@ -56,5 +58,6 @@ def _cells(figures: Mapping[str, Any], path: str) -> list[Cell]:
     cells = []
     for key, write in _COLUMNS.values():
         value = figures[key]
-        cells.append(Cell("undefined" if value is None else write(value), value, f"{path}/{key}"))
+        shown = tag("span", "undefined", class_="none") if value is None else write(value)
+        cells.append(Cell(shown, value, f"{path}/{key}" if value is not None else ""))
     return cells

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 THIN = "\u202f"  # narrow no-break space, between the thousands and before a unit
+MINUS = "\u2212"
+#: Where more false alarms than promised were measured on so few windows that there is no interval.
+TOO_LITTLE = "there is too little test traffic to say whether by chance"
 
 
 def ratio(value: float | None) -> str:
@@ -14,22 +17,30 @@ def ratio(value: float | None) -> str:
         return "undefined"
     if 0.9995 <= value < 1:
         return f"{value:.5f}" if value < 0.999995 else ">" + THIN + "0.99999"
-    return f"{value:.3f}"
+    return f"{value:.3f}".replace("-", MINUS)
 
 
 def percent(value: float) -> str:
     """A share as percent, two significant digits below 10 %."""
     shown = value * 100
-    if shown == 0 or shown >= 10:
+    if shown == 0 or shown >= 9.95:
         return f"{shown:.1f}".removesuffix(".0") + THIN + "%"
-    return f"{shown:.2g}" + THIN + "%"
+    return f"{shown:#.2g}" + THIN + "%"
 
 
 def signed(value: float) -> str:
-    """A difference with its sign, three decimals; none at all has no sign."""
-    if value == 0:
+    """A difference with its sign: three decimals, more where they would all be 0; rounding alone has no sign."""
+    if abs(value) < 1e-12:
         return "0.000"
-    return f"{value:+.3f}".replace("-", "\u2212")
+    form = "+.3f" if abs(value) >= 0.0005 else "+.5f" if abs(value) >= 0.000005 else "+.0e"
+    return f"{value:{form}}".replace("-", MINUS)
+
+
+def effect(value: float) -> str:
+    """A difference of scores, which have any size: with its sign, four significant digits from 10 on."""
+    if abs(value) < 10:
+        return signed(value)
+    return ("+" if value > 0 else MINUS) + number(abs(value))
 
 
 def count(value: float) -> str:
@@ -40,8 +51,10 @@ def count(value: float) -> str:
 
 
 def number(value: float) -> str:
-    """A threshold or a learning rate: four significant digits."""
-    return f"{value:.4g}"
+    """A score, a threshold or a learning rate: four significant digits, with the thousands parted where it is large."""
+    if 1e4 <= abs(value) < 1e12:
+        return count(float(f"{value:.4g}"))
+    return f"{value:.4g}".replace("-", MINUS)
 
 
 def seconds(value: float) -> str:
