@@ -53,7 +53,7 @@ class BaseTrainer(BatchLoop):
         callbacks: Callback or Hook instances, or anything that defines one of their events.
         loggers: see :mod:`credit_like.training.loggers`.
 
-    Raises ConfigError for an unknown or wrong setting, with the closest valid name. One process; not thread-safe.
+    Raises ConfigError for an unknown or wrong setting, with the closest valid name. Not thread-safe.
 
     A subclass with settings of its own extends the schema:
     ``class Settings(BaseTrainer.Settings): margin: float = 1.0``.
