@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from credit_like._threads import lent_by_torch
+from credit_like.models.gat import GAT
 from credit_like.models.own_traffic import OwnTraffic
 
 #: Statistics of own traffic are in units of their spread over benign windows, at least this, and within these bounds.
@@ -88,9 +89,10 @@ class Detector(nn.Module):
         self.own_spread.copy_(statistics.std(dim=0, correction=0).clamp(min=_LEAST_SPREAD))
 
     def _threads_for(self, batch: Any) -> AbstractContextManager[None]:
-        """Where the network takes a batch by parts, torch's threads go from the first operation to the last."""
-        goes_by_parts: Any = getattr(self.network, "goes_by_parts", None)
-        wanted = goes_by_parts is not None and not torch.compiler.is_compiling() and goes_by_parts(batch.x)
+        """Where the network spreads whole windows over torch's threads, they are lent from the first operation on."""
+        network: Any = self.network
+        compiling = torch.compiler.is_compiling()
+        wanted = isinstance(network, GAT) and not compiling and network.wants_threads(batch.x)
         return lent_by_torch() if wanted else nullcontext()
 
     def _scaled(self, batch: Any) -> tuple[Tensor, Tensor, Tensor]:

@@ -234,6 +234,11 @@ class GAT(nn.Module):
             return False
         return all(isinstance(conv, GATv2) and conv.fits_evaluation(x) for conv in self.convs)
 
+    def wants_threads(self, x: Tensor) -> bool:
+        """Whether nearly all work on nodes such as ``x`` is that operator's: what ``max`` and ``lstm`` do with the
+        nodes after it is torch's, with torch's threads."""
+        return self.jump.kind in ("cat", "last") and self.goes_by_parts(x)
+
     def _activate(self, hidden: Tensor, norm: Any) -> Tensor:
         if compiled(hidden):
             dropout = self.dropout.p if self.dropout.training else 0.0

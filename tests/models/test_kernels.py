@@ -322,6 +322,9 @@ def test_what_goes_by_parts() -> None:
     assert not model.goes_by_parts(x)  # there would be gradients
     with torch.no_grad():
         assert model.goes_by_parts(x)
+        assert [GAT(**SIZES, jump=jump).eval().wants_threads(x) for jump in ("cat", "last", "max", "lstm")] == [
+            True, True, False, False
+        ]  # fmt: skip
         assert not model.goes_by_parts(x.half())
         assert not GAT(**SIZES, conv="gat").eval().goes_by_parts(x)
         model.dropout.train()  # stochastic passes
