@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +17,7 @@ import torch
 BLOCK = 512
 
 _pool: ThreadPoolExecutor
+_lent = threading.local()
 
 
 def blocks_of(rows: int) -> int:
@@ -25,9 +28,10 @@ def blocks_of(rows: int) -> int:
 def spread(loop: Callable[..., Any], blocks: int, *arguments: Any) -> list[Any]:
     """``loop(first, last, *arguments)`` over the blocks ``0..blocks - 1``, a run of them for each of torch's threads.
 
-    Returns what the calls returned, in the order of their blocks. ``loop`` is compiled without the lock.
+    Returns what the calls returned, in the order of their blocks. ``loop`` is compiled without the lock, or calls torch
+    and such loops, inside ``lent_by_torch``.
     """
-    threads = min(torch.get_num_threads(), blocks)
+    threads = min(getattr(_lent, "threads", 0) or torch.get_num_threads(), blocks)
     borders = [blocks * thread // threads for thread in range(threads + 1)]
     rest = [_pool.submit(loop, first, last, *arguments) for first, last in pairwise(borders[1:])]
     try:
@@ -36,6 +40,28 @@ def spread(loop: Callable[..., Any], blocks: int, *arguments: Any) -> list[Any]:
         for other in rest:  # they read and write memory that the caller may let go
             other.exception()
     return [mine, *(other.result() for other in rest)]
+
+
+@contextmanager
+def lent_by_torch() -> Iterator[None]:
+    """Inside, ``spread`` has the threads that torch had, and torch has one. So it is too where ``spread`` runs torch's
+    operations, which begin with ``torch.set_num_threads(1)``.
+
+    torch's own threads, when their share of an operation is done, turn in circles for milliseconds, on cores that ours
+    need then: with two threads on two cores, a GATv2 layer of 21,000 nodes took 10.0 ms in place of 11.8 with one, for
+    18 ms of processor time.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1:
+        yield
+        return
+    _lent.threads = threads
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        _lent.threads = 0
+        torch.set_num_threads(threads)
 
 
 def _renew() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from credit_like._threads import BLOCK, blocks_of, spread
+from credit_like._threads import BLOCK, blocks_of, lent_by_torch, spread
 
 
 @pytest.fixture
@@ -51,6 +51,29 @@ def test_an_error_comes_out_when_all_threads_are_done() -> None:
 
     with pytest.raises(ValueError, match="another's"):
         spread(other, 3)
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_torch_lends_its_threads_and_gets_them_back() -> None:
+    def loop(first: int, last: int) -> tuple[int, int]:
+        torch.set_num_threads(1)
+        return first, torch.get_num_threads()
+
+    with lent_by_torch():
+        assert torch.get_num_threads() == 1
+        with lent_by_torch():
+            assert spread(loop, 3) == [(0, 1), (1, 1), (2, 1)]
+        assert len(spread(loop, 3)) == 3  # the inner one has given nothing back that is not its own
+    assert torch.get_num_threads() == 3
+    with pytest.raises(ValueError, match="mine"), lent_by_torch():
+        raise ValueError("mine")
+    assert torch.get_num_threads() == 3
+    born: list[int] = []
+    thread = threading.Thread(target=lambda: born.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert born == [3]  # a new thread gets what was set last
+    assert len(spread(lambda first, last: first, 3)) == 3
 
 
 def _spread_in_a_child(answers: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from credit_like._compiled import compiled
+from credit_like._compiled import compiled_division
 from credit_like._threads import BLOCK, blocks_of, spread
 
 
@@ -41,7 +41,7 @@ def _empty_scaled(
     return x.new_empty(x.shape[0], x.shape[1] * (2 if id_centre.shape[0] else 1))
 
 
-@compiled
+@compiled_division
 def _scale(start, stop, size, bound, x, centre, scale, ids, id_centre, id_scale, scaled):
     """Set ``scaled`` of the blocks ``start`` to ``stop`` of ``size`` rows. Returns the first whose id has no
     statistics, or -1."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from credit_like._threads import lent_by_torch
+from credit_like.models.gat import GAT
 from credit_like.models.own_traffic import OwnTraffic
 
 #: Statistics of own traffic are in units of their spread over benign windows, at least this, and within these bounds.
@@ -47,17 +50,20 @@ class Detector(nn.Module):
 
     def forward(self, batch: Any) -> Tensor:
         """float32[num_graphs, 2] of a PyG-like ``batch`` with ``x, edge_index, edge_attr, batch, num_graphs, key``."""
-        return self.network(*self._inputs(batch))
+        with self._threads_for(batch):
+            return self.network(*self._inputs(batch))
 
     def node_logits(self, batch: Any) -> Tensor:
         """float32[N, 2]: the network's ``classify_nodes``, each id of each window by itself."""
         network: Any = self.network
-        return network.classify_nodes(*self._inputs(batch, nodes=True))
+        with self._threads_for(batch):
+            return network.classify_nodes(*self._inputs(batch, nodes=True))
 
     def embed(self, batch: Any) -> Tensor:
         """The pooled embedding of each graph, float32[num_graphs, D]; ``network.classify`` makes its logits of it."""
         embed: Any = self.network.embed
-        return embed(*self._inputs(batch))
+        with self._threads_for(batch):
+            return embed(*self._inputs(batch))
 
     def attention(self, batch: Any) -> Tensor:
         """float32[E, layers, heads]: the network's ``attention``, in the order of ``batch.edge_index``."""
@@ -81,6 +87,13 @@ class Detector(nn.Module):
         statistics = torch.cat(parts)
         self.own_centre.copy_(statistics.mean(dim=0))
         self.own_spread.copy_(statistics.std(dim=0, correction=0).clamp(min=_LEAST_SPREAD))
+
+    def _threads_for(self, batch: Any) -> AbstractContextManager[None]:
+        """Where the network spreads whole windows over torch's threads, they are lent from the first operation on."""
+        network: Any = self.network
+        compiling = torch.compiler.is_compiling()
+        wanted = isinstance(network, GAT) and not compiling and network.wants_threads(batch.x)
+        return lent_by_torch() if wanted else nullcontext()
 
     def _scaled(self, batch: Any) -> tuple[Tensor, Tensor, Tensor]:
         """Scaled ``x``, scaled ``edge_attr`` and vocabulary indices."""

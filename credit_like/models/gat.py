@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from credit_like.models.convolution import ConvKind, make_convolution
 from credit_like.models.gatv2 import GATv2
-from credit_like.models.id_encoder import IdEncoderKind, make_id_encoder
-from credit_like.models.kernels import GroupedEdges, compiled, norm_elu
+from credit_like.models.id_encoder import IdEncoderKind, LookupIds, make_id_encoder
+from credit_like.models.kernels import Evaluated, GroupedEdges, compiled, evaluate, norm_elu
 from credit_like.models.readout import GraphPool, JumpKind, LayerJump, PoolKind
 
 
@@ -124,8 +124,14 @@ class GAT(nn.Module):
         beside: Tensor | None = None,
     ) -> Tensor:
         """The pooled embedding of each graph, then ``beside``, float32[num_graphs, D]; arguments as in ``forward``."""
-        outputs = self._outputs(x, ids, edge_index, edge_attr, batch, num_graphs)
-        pooled = self.pool(outputs if self.jump.kind == "cat" else self.jump(outputs), batch, num_graphs)
+        graphs = x, ids, edge_index, edge_attr, batch, num_graphs
+        evaluated = self._evaluated(*graphs, pooled=True) if self.jump.kind in ("cat", "last") else None
+        if evaluated is not None:
+            parts = list(zip(evaluated.total, evaluated.top, evaluated.size, strict=True))
+            pooled = self.pool.join(parts if self.jump.kind == "cat" else parts[-1:])
+        else:
+            outputs = self._outputs(*graphs)
+            pooled = self.pool(outputs if self.jump.kind == "cat" else self.jump(outputs), batch, num_graphs)
         return pooled if beside is None else torch.cat([pooled, beside], dim=1)
 
     def encode(
@@ -177,25 +183,61 @@ class GAT(nn.Module):
     ) -> list[Tensor]:
         """Node embeddings float32[N, width] after each layer, whose attention float32[E, heads] goes to ``attention``
         where that is given."""
+        if attention is None:
+            evaluated = self._evaluated(x, ids, edge_index, edge_attr, batch, num_graphs, pooled=False)
+            if evaluated is not None:
+                return list(evaluated.nodes)
         hidden = self.projection(torch.cat([x, self.id_encoder(ids, batch, num_graphs)], dim=1))
         edges = self.convs[0].group(hidden, edge_index) if isinstance(self.convs[0], GATv2) else edge_index
         outputs = []
         for conv, norm in zip(self.convs, self.norms, strict=True):
             if attention is None:
-                hidden = self._layer(hidden, edges, edge_attr, conv, norm)
+                hidden = conv(hidden, edges, edge_attr)
             else:
                 hidden, (_, weights) = conv(hidden, edges, edge_attr, return_attention_weights=True)
                 attention.append(weights)
-                hidden = self._activate(hidden, norm)
+            hidden = self._activate(hidden, norm)
             outputs.append(hidden)
         return outputs
 
-    def _layer(self, hidden: Tensor, edges: Any, edge_attr: Tensor, conv: Any, norm: Any) -> Tensor:
-        if isinstance(edges, GroupedEdges) and not self.dropout.training:
-            found = conv.activated(hidden, edges, edge_attr, norm)
-            if found is not None:
-                return found
-        return self._activate(conv(hidden, edges, edge_attr), norm)
+    def _evaluated(
+        self,
+        x: Tensor,
+        ids: Tensor,
+        edge_index: Tensor,
+        edge_attr: Tensor,
+        batch: Tensor,
+        num_graphs: int,
+        *,
+        pooled: bool,
+    ) -> Evaluated | None:
+        """All layers, and the pooling, by the operator for evaluation; None where that has no place."""
+        if not self.goes_by_parts(x):
+            return None
+        convs: list[Any] = list(self.convs)
+        norms: list[Any] = list(self.norms)
+        layers = [conv.layer(norm) for conv, norm in zip(convs, norms, strict=True)]
+        if isinstance(self.id_encoder, LookupIds) and isinstance(self.projection, nn.Identity):
+            table = self.id_encoder.embedding.weight
+        else:
+            x = self.projection(torch.cat([x, self.id_encoder(ids, batch, num_graphs)], dim=1))
+            ids, table = torch.zeros_like(batch), x.new_empty(1, 0)
+        return evaluate(
+            x, ids, table, edge_attr, GroupedEdges.of(edge_index, x.shape[0]), layers, batch, num_graphs,
+            slope=convs[0].negative_slope, epsilon=norms[0].eps, pooled=pooled,
+        )  # fmt: skip
+
+    def goes_by_parts(self, x: Tensor) -> bool:
+        """Whether nodes such as ``x`` take the operator for evaluation: not in training, nor with stochastic passes or
+        gradients, and only where all layers are such as it knows."""
+        if self.dropout.training or torch.is_grad_enabled():
+            return False
+        return all(isinstance(conv, GATv2) and conv.fits_evaluation(x) for conv in self.convs)
+
+    def wants_threads(self, x: Tensor) -> bool:
+        """Whether nearly all work on nodes such as ``x`` is that operator's: what ``max`` and ``lstm`` do with the
+        nodes after it is torch's, with torch's threads."""
+        return self.jump.kind in ("cat", "last") and self.goes_by_parts(x)
 
     def _activate(self, hidden: Tensor, norm: Any) -> Tensor:
         if compiled(hidden):

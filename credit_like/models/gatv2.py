@@ -11,7 +11,7 @@ from torch.nn.parameter import UninitializedParameter
 from torch_geometric.nn import GATv2Conv
 from torch_geometric.utils import add_self_loops, remove_self_loops
 
-from credit_like.models.kernels import GroupedEdges, attend, compiled, gatv2_norm_elu
+from credit_like.models.kernels import GroupedEdges, Layer, attend, compiled
 
 
 class GATv2(GATv2Conv):
@@ -66,17 +66,17 @@ class GATv2(GATv2Conv):
             out = out if self.bias is None else out + self.bias
         return (out, (edges.edge_index, alpha)) if return_attention_weights else out
 
-    def activated(self, x: Tensor, edges: GroupedEdges, edge_attr: Tensor, norm: nn.LayerNorm) -> Tensor | None:
-        """``elu(norm(self(x, edges, edge_attr)))`` by the operator for evaluation, float32 or float64[N, heads *
-        out_channels], on a CPU; None where there is a gradient or dropout to think of, or a choice that it lacks."""
-        residual_too = self.concat and self.res is not None and self.bias is not None and self.lin_edge is not None
-        if torch.is_grad_enabled() or self.training or not residual_too or not self._fits(x, edges, edge_attr):
-            return None
-        features, projection = self._edge_parts(edge_attr)
-        return gatv2_norm_elu(
-            x, *self._side_by_side(True), features, projection, self.att[0], norm.weight, norm.bias, *edges[:4],
-            self.negative_slope, norm.eps,
-        )  # fmt: skip
+    def fits_evaluation(self, x: Tensor) -> bool:
+        """Whether ``layer`` says all that this layer does, in evaluation and without gradients, to nodes such as ``x``:
+        it has edge features and a residual, and its heads lie side by side."""
+        whole = self.concat and self.res is not None and self.bias is not None and self.lin_edge is not None
+        return whole and not self.training and not self.add_self_loops and self._takes(x)
+
+    def layer(self, norm: nn.LayerNorm) -> Layer:
+        """This layer and what normalises its nodes, for ``credit_like.models.kernels.evaluate``."""
+        weight, bias = self._side_by_side(True)
+        assert bias is not None  # as fits_evaluation says
+        return Layer(weight, bias, self.lin_edge.weight.t(), self.att[0], norm.weight, norm.bias)
 
     def _edge_parts(self, edge_attr: Tensor | None) -> tuple[Any, Any]:
         """Edge features [E, K] and what projects them, [K, heads * out_channels]; without features two times None."""
@@ -95,15 +95,16 @@ class GATv2(GATv2Conv):
 
     def _fits(self, x: Any, edge_index: Any, edge_attr: Any) -> bool:
         """Whether the loop can take these; whatever PyG would refuse is left to PyG."""
-        if not isinstance(x, Tensor) or not compiled(x) or x.dtype != self.att.dtype:
+        if not isinstance(x, Tensor) or not self._takes(x):
             return False
         if isinstance(edge_index, GroupedEdges):
             if self.add_self_loops:
                 raise ValueError("with add_self_loops a layer has edges of its own; hand it edge_index, not groups")
         elif not isinstance(edge_index, Tensor) or edge_index.layout != torch.strided:
             return False
-        if edge_attr is not None and (self.lin_edge is None or edge_attr.dtype != x.dtype):
+        return edge_attr is None or (self.lin_edge is not None and edge_attr.dtype == x.dtype)
+
+    def _takes(self, x: Tensor) -> bool:
+        if not compiled(x) or x.dtype != self.att.dtype or self.explain or torch.is_autocast_enabled("cpu"):
             return False
-        if isinstance(self.lin_l.weight, UninitializedParameter):  # with in_channels=-1, until a first call of PyG's
-            return False
-        return not (self.explain or torch.is_autocast_enabled("cpu"))
+        return not isinstance(self.lin_l.weight, UninitializedParameter)  # with in_channels=-1, until PyG's first call

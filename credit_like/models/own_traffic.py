@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from credit_like.models.kernels import compiled, own_distances
 from credit_like.models.readout import GraphPool
 
 #: Share of the covariance of all ids in that of one, and of the mean variance on its diagonal: an id that was never
@@ -93,6 +94,8 @@ class OwnTraffic(nn.Module):
 
     def distances(self, x: Tensor, ids: Tensor) -> Tensor:
         """float[N, columns of x], int64[N] -> d, float64[N, groups]."""
+        if compiled(x) and not x.requires_grad:
+            return own_distances(x, self.columns, self.sizes, ids, self.centre, self.whitening)
         deviation = x[:, self.columns].double() - self.centre[ids]
         scaled = torch.bmm(deviation[:, None], self.whitening[ids])[:, 0].square()
         return torch.stack([part.sum(dim=1) for part in scaled.split(self.sizes, dim=1)], dim=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import torch
@@ -64,9 +64,13 @@ class GraphPool(nn.Module):
 
         Several tensors stand for what they are side by side, and need not be put there first.
         """
+        parts = [x] if isinstance(x, Tensor) else x
+        return self.join((pool if compiled(part) else _pool_by_torch)(part, batch, num_graphs) for part in parts)
+
+    def join(self, parts: Iterable[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+        """The same of what ``credit_like.models.kernels.pool`` has made of one tensor after another."""
         pooled: dict[PoolKind, list[Tensor]] = {"mean": [], "max": [], "sum": []}
-        for part in [x] if isinstance(x, Tensor) else x:
-            total, top, count = (pool if compiled(part) else _pool_by_torch)(part, batch, num_graphs)
+        for total, top, count in parts:
             pooled["mean"].append(total / count.clamp(min=1)[:, None])
             pooled["max"].append(top)
             pooled["sum"].append(total)

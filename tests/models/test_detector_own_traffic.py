@@ -106,3 +106,37 @@ def test_graphs_of_several_unknown_ids_are_as_finite_as_others() -> None:
     ids, graph = torch.tensor([0, 0, 1, 2]).repeat(10), torch.arange(10).repeat_interleave(4)
     own.fit([(x, ids, 10)])
     assert torch.isfinite(own(x, ids, graph, 10)).all()
+
+
+def test_the_compiled_distances_are_torchs() -> None:
+    made = detector()
+    assert made.own is not None
+    ids = torch.arange(700) % IDS
+    x = (torch.randn(700, COLUMNS, generator=torch.Generator().manual_seed(1)) + ids[:, None]).requires_grad_()
+    by_torch = made.own.distances(x, ids)
+    assert by_torch.requires_grad
+    torch.testing.assert_close(made.own.distances(x.detach(), ids), by_torch.detach(), rtol=1e-12, atol=1e-12)
+    with pytest.raises(IndexError, match="row 1 is of id 6, but there are statistics of 6 ids"):
+        made.own.distances(x.detach(), ids + 5)
+    with pytest.raises(IndexError, match=r"columns are in 0..2; got \[0, 1, 2, 3\]"):
+        made.own.distances(x.detach()[:, :3], ids)
+    with pytest.raises(ValueError, match=r"4 columns in groups of \[2, 2\], ids \[699\], .* do not fit x \[700, 4\]"):
+        made.own.distances(x.detach(), ids[1:])
+
+
+def test_looking_lends_torchs_threads_and_gives_them_back_after_an_error_too() -> None:
+    made, given = detector(), batch(*(window(seed) for seed in range(300)))
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        expected = made(given), made.node_logits(given), made.embed(given)
+        with torch.no_grad():
+            found = made(given), made.node_logits(given), made.embed(given)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        assert torch.get_num_threads() == 3
+        given.key = given.key[1:]
+        with torch.no_grad(), pytest.raises(ValueError, match="ids"):
+            made(given)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

@@ -14,9 +14,10 @@ from torch_geometric.nn import GATv2Conv
 
 from credit_like.models import GAT, gat, gatv2, readout
 from credit_like.models.gatv2 import GATv2
-from credit_like.models.kernels import GroupedEdges, attend, gatv2_norm_elu, norm_elu, pool
+from credit_like.models.kernels import GroupedEdges, Layer, attend, evaluate, norm_elu, own_distances, pool
 from credit_like.models.kernels.attention import gatv2_attend
 from credit_like.models.kernels.edges import group_edges
+from credit_like.models.kernels.layers import gatv2_layers
 from credit_like.models.kernels.norm import layer_norm_elu
 from credit_like.models.kernels.pool import pool_groups
 
@@ -131,6 +132,27 @@ def test_layers_share_one_grouping() -> None:
     assert given_index is edge_index
 
 
+def some_layers(dtype: torch.dtype, channels: int) -> list[Layer]:
+    """Two layers of a network whose first takes IN + 2 numbers a node."""
+    torch.manual_seed(0)
+    made, inputs = [], IN + 2
+    for _ in range(2):
+        conv = GATv2(inputs, channels, heads=HEADS, edge_dim=EDGE, add_self_loops=False, residual=True).to(dtype)
+        norm = nn.LayerNorm(HEADS * channels).to(dtype)
+        for tensor in (conv.bias, conv.lin_l.bias, conv.lin_r.bias, norm.weight, norm.bias):
+            nn.init.normal_(tensor)
+        made.append(conv.layer(norm))
+        inputs = HEADS * channels
+    return [Layer(*(tensor.detach() for tensor in layer)) for layer in made]
+
+
+def evaluated(nodes: int, edges: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
+    """What ``gatv2_layers`` takes before the layers, of one graph whose ids have rows of two numbers."""
+    x, table, features = (t.detach() for t in random(0, (nodes, IN), (4, 2), (edges, EDGE), dtype=dtype))
+    found = GroupedEdges.of(random_edges(0, nodes, edges), nodes)
+    return x, torch.arange(nodes) % 4, table, features, *found[:3], torch.zeros(nodes, dtype=torch.int64), found[4]
+
+
 OPERATORS = {
     "group_edges": lambda: (group_edges, (random_edges(0, 5, 9), 5)),
     "attend": lambda: (
@@ -138,10 +160,18 @@ OPERATORS = {
         (*random(0, (5, 18), (9, 2), (2, 6), (2, 3)),
          *GroupedEdges.of(random_edges(0, 5, 9), 5)[:4], 0.2, 0.3, SEED),
     ),
-    "layer": lambda: (
-        gatv2_norm_elu,
-        (*(t.detach() for t in random(0, (5, 4), (18, 4), (18,), (9, 2), (2, 6), (2, 3), (6,), (6,))),
-         *GroupedEdges.of(random_edges(0, 5, 9), 5)[:4], 0.2, 1e-5),
+    "layers": lambda: (
+        gatv2_layers,
+        (*evaluated(5, 9), [t for layer in some_layers(torch.float32, 8) for t in layer], 2, 0.2, 1e-5, True),
+    ),
+    "layers, not pooled": lambda: (
+        gatv2_layers,
+        (*evaluated(5, 9), [t for layer in some_layers(torch.float32, 8) for t in layer], 2, 0.2, 1e-5, False),
+    ),
+    "own_distances": lambda: (
+        own_distances,
+        (*(t.detach() for t in random(0, (7, 4))), [2, 0, 3], [1, 2], torch.tensor([0, 1, 1, 0, 0, 1, 0]),
+         *(t.detach() for t in random(1, (2, 3), (2, 3, 3)))),
     ),
     "norm_elu": lambda: (layer_norm_elu, (*random(0, (5, 6), (6,), (6,)), 1e-5, 0.3, SEED)),
     "pool": lambda: (pool_groups, (*random(0, (7, 3)), torch.tensor([3, 0, 1, 1, 0, 3, 1]), 5)),
@@ -250,37 +280,80 @@ def test_the_network_is_the_one_of_torchs_operations(monkeypatch: pytest.MonkeyP
 
 @DTYPES
 @pytest.mark.parametrize(("graphs", "nodes", "edges"), [(250, 9, 12), (700, 5, 0), (1, 3000, 5000), (1, 1, 1)])
-def test_a_layer_without_gradients_is_the_one_with(
-    dtype: torch.dtype, channels: int, graphs: int, nodes: int, edges: int
-) -> None:
-    """Over several stretches of nodes, without edges, and where edges join all nodes."""
-    layer = twins(dtype, channels)[1].eval()
-    norm = nn.LayerNorm(HEADS * channels).to(dtype)
-    nn.init.normal_(norm.weight)
-    x, edge_attr = random(0, (graphs * nodes, IN), (graphs * edges, EDGE), dtype=dtype)
-    grouped = GroupedEdges.of(graphs_apart(1, graphs, nodes, edges), graphs * nodes)
-    expected = functional.elu(norm(layer(x, grouped, edge_attr)))
-    assert layer.activated(x, grouped, edge_attr, norm) is None  # with gradients
-    before = torch.get_num_threads()
+def test_layers_by_parts_are_the_layers(dtype: torch.dtype, channels: int, graphs: int, nodes: int, edges: int) -> None:
+    """Over several parts, without edges, and where edges join all nodes; bit for bit whatever the threads."""
+    torch.manual_seed(0)
+    model = GAT(**SIZES | {"node_features": IN, "width": HEADS * channels, "heads": HEADS, "dropout": 0.3}).to(dtype)
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias") or name.startswith("norms"):
+            nn.init.normal_(parameter)
+    x, edge_attr = (t.detach() for t in random(0, (graphs * nodes, IN), (graphs * edges, EDGE), dtype=dtype))
+    edge_index, batch = graphs_apart(1, graphs, nodes, edges), torch.arange(graphs).repeat_interleave(nodes)
+    given = x, torch.arange(graphs * nodes) % 10, edge_index, edge_attr, batch, graphs + 1
+    model.eval()
+    expected = model.embed(*given), model.encode(*given)  # with gradients: layer by layer
     found = []
+    for _ in threads_one_by_one(1, 2, 3):
+        with torch.no_grad():
+            found.append((model.embed(*given), model.encode(*given)))
+    torch.testing.assert_close(found[0], expected, **CLOSE[dtype])
+    for others in found[1:]:
+        assert all(torch.equal(one, other) for one, other in zip(found[0], others, strict=True))
+
+
+def test_a_graph_that_is_not_side_by_side_is_no_reason_to_part_it() -> None:
+    """Nodes of graphs in turn, and an edge from the first graph to the last."""
+    torch.manual_seed(0)
+    model = GAT(**SIZES).eval()
+    x, ids, edge_index, edge_attr, batch, _ = batch_of_many(300, 10)
+    across = torch.cat([edge_index, torch.tensor([[0], [2999]])], dim=1), torch.cat([edge_attr, edge_attr[:1]])
+    for arguments in (
+        (x, ids, edge_index, edge_attr, torch.arange(3000) % 300, 300),
+        (x, ids, *across, batch, 300),
+    ):
+        expected = model(*arguments)
+        with torch.no_grad():
+            torch.testing.assert_close(model(*arguments), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_what_goes_by_parts() -> None:
+    model = GAT(**SIZES).eval()
+    x = torch.ones(3, 6)
+    assert not model.goes_by_parts(x)  # there would be gradients
+    with torch.no_grad():
+        assert model.goes_by_parts(x)
+        assert [GAT(**SIZES, jump=jump).eval().wants_threads(x) for jump in ("cat", "last", "max", "lstm")] == [
+            True, True, False, False
+        ]  # fmt: skip
+        assert not model.goes_by_parts(x.half())
+        assert not GAT(**SIZES, conv="gat").eval().goes_by_parts(x)
+        model.dropout.train()  # stochastic passes
+        assert not model.goes_by_parts(x)
+        assert not model.train().goes_by_parts(x)
+        norm = nn.LayerNorm(9).double()
+        assert OURS.eval().fits_evaluation(x.double())
+        assert OURS.layer(norm).weight.shape == (27, IN)
+        for choice in ({"residual": False}, {"bias": False}, {"concat": False}, {"edge_dim": None}):
+            assert not twins(torch.float64, 3, **choice)[1].eval().fits_evaluation(x.double())
+    OURS.train()
+
+
+def batch_of_many(graphs: int, nodes: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, int]:
+    edges = 12
+    x, edge_attr = (t.detach() for t in random(0, (graphs * nodes, 6), (graphs * edges, EDGE), dtype=torch.float32))
+    batch = torch.arange(graphs).repeat_interleave(nodes)
+    return x, torch.arange(graphs * nodes) % 10, graphs_apart(1, graphs, nodes, edges), edge_attr, batch, graphs
+
+
+def threads_one_by_one(*numbers: int) -> Iterator[None]:
+    before = torch.get_num_threads()
     try:
-        for threads in (1, 3):
-            torch.set_num_threads(threads)
-            with torch.no_grad():
-                found.append(layer.activated(x, grouped, edge_attr, norm))
+        for number in numbers:
+            torch.set_num_threads(number)
+            yield
+            assert torch.get_num_threads() == number  # lent, and given back
     finally:
         torch.set_num_threads(before)
-    for out in found:
-        torch.testing.assert_close(out, expected, **CLOSE[dtype])
-
-
-def test_a_layer_without_gradients_keeps_dropout_and_other_choices_to_the_usual_way() -> None:
-    norm, edges = nn.LayerNorm(9).double(), GroupedEdges.of(random_edges(0, 6, 20), 6)
-    x, edge_attr = random(0, (6, IN), (20, EDGE))
-    with torch.no_grad():
-        assert OURS.train().activated(x, edges, edge_attr, norm) is None
-        for choice in ({"residual": False}, {"bias": False}, {"concat": False}):
-            assert twins(torch.float64, 3, **choice)[1].eval().activated(x, edges, edge_attr, norm) is None
 
 
 def graphs_apart(seed: int, graphs: int, nodes: int, edges: int) -> Tensor:
@@ -371,11 +444,19 @@ def test_wrong_arguments_are_refused() -> None:
         OURS(x, edges, edge_attr[:19])
     with pytest.raises(ValueError, match="edges of its own"):
         twins(torch.float64, 3, add_self_loops=True)[1](x, edges, edge_attr)
-    with (
-        torch.no_grad(),
-        pytest.raises(ValueError, match=r"norm_weight must be torch.float64\[9\]; got torch.float64\[8\]"),
+    layers = some_layers(torch.float32, 8)
+    x, ids, table, features, *_, batch, _ = evaluated(6, 20)
+    for wrong, error, message in (
+        ({"ids": ids + 4}, IndexError, "node 0 is of id 4, but the table has 4 rows"),
+        ({"batch": batch + 1}, IndexError, "node 0 is of graph 1, but there are 1 graphs"),
+        ({"features": features[:19]}, ValueError, r"features must be torch.float32\[20, 2\]; got torch.float32\[19, 2"),
+        ({"x": x[:, 1:]}, ValueError, r"weight must be torch.float32\[72, 6\]; got torch.float32\[72, 7\]"),
+        ({"x": x.half()}, ValueError, r"x must be float32 or float64\[N, D\]; got torch.float16\[6, 5\]"),
+        ({"ids": ids[:5]}, ValueError, r"ids must be torch.int64\[6\]; got torch.int64\[5\]"),
     ):
-        twins(torch.float64, 3)[1].eval().activated(x, edges, edge_attr, nn.LayerNorm(8).double())
+        arguments = {"x": x, "ids": ids, "table": table, "features": features, "batch": batch} | wrong
+        with pytest.raises(error, match=message):
+            evaluate(**arguments, edges=edges, layers=layers, num_graphs=1, slope=0.2, epsilon=1e-5, pooled=True)
     with pytest.raises(ValueError, match=r"edge_index must be int64\[2, E\]; got torch.int32\[2, 20\]"):
         GroupedEdges.of(edge_index.int(), 6)
     with pytest.raises(ValueError, match=r"dropout is a probability; got 1\.5"):

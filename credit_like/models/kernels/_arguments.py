@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -33,12 +33,12 @@ def call(loop: Callable[..., Any], *arguments: Any) -> Any:
 
     What the loop writes must be a new tensor: of one that is not contiguous it would fill a copy.
     """
-    return loop(*_views(arguments))
+    return loop(*views(arguments))
 
 
 def call_blocks(loop: Callable[..., Any], blocks: int, *arguments: Any) -> list[Any]:
     """The same of a loop over blocks, whose first two arguments are made here, on as many threads as torch has."""
-    return spread(loop, blocks, *_views(arguments))
+    return spread(loop, blocks, *views(arguments))
 
 
 def folded(parts: Tensor) -> Tensor:
@@ -58,6 +58,7 @@ def fold(parts, total):
             total[c] += parts[b, c]
 
 
-def _views(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+def views(arguments: Iterable[Any]) -> tuple[Any, ...]:
+    """Numpy views of the tensors among ``arguments``, of a contiguous copy where one is not contiguous."""
     # Not `.numpy()`, behind which a storage can never be resized again: weights that were gathered for a pass are.
     return tuple(np.from_dlpack(a.detach().contiguous()) if isinstance(a, Tensor) else a for a in arguments)

@@ -6,8 +6,8 @@ that vectorises whatever the number of heads; what belongs to a head is first sp
 are projected where they are needed, so that no row as wide is ever written for an edge. Rows that are worked on are
 arrays of the loop's own, of which the compiler knows that nothing else points to them.
 
-``known`` makes the compiler's work: None, or (channels zeros, edge features zeros), whose lengths are constants to it.
-With them the loops are half as long again as fast, but every pair of lengths is compiled anew.
+``known`` makes the compiler's work: None, or (channels zeros, edge features zeros, ``width`` zeros), whose lengths are
+constants to it. With them the loops are half as long again as fast, but every triple of lengths is compiled anew.
 """
 
 # mypy: ignore-errors
@@ -19,7 +19,8 @@ import math
 import numpy as np
 
 from credit_like._compiled import compiled, compiled_arithmetic
-from credit_like.models.kernels._norm_loops import norm_elu
+from credit_like.models.kernels._norm_loops import expm1
+from credit_like.models.kernels._pool_loops import pool
 from credit_like.models.kernels._random import row_key, uniform_bits
 
 
@@ -34,18 +35,24 @@ def _add_ends(projected, j, own, features, e, projection, width, row):
 
 
 @compiled_arithmetic
-def _weigh(projected, j, own, features, e, projection, weight, slope, known, width, row):
-    """Set ``row`` to the terms of the score, ``weight * leaky(z)``."""
+def _score(projected, j, own, features, e, projection, weight, slope, known, heads, channels, row, scores, at):
+    """Set ``scores[at]`` to the score of each head, the sum of ``weight * leaky(z)`` over its channels."""
+    zero = projected.dtype.type(0)
     if known is None:
-        _add_ends(projected, j, own, features, e, projection, width, row)
-        for c in range(width):
+        _add_ends(projected, j, own, features, e, projection, heads * channels, row)
+        for c in range(heads * channels):
             row[c] = weight[c] * (row[c] if row[c] > 0 else slope * row[c])
+        for h in range(heads):
+            scores[at, h] = _sum(row, h * channels, channels)
     else:
-        for c in range(width):
-            z = projected[j, c] + own[c]
-            for k in range(len(known[1])):
-                z += features[e, k] * projection[k, c]
-            row[c] = weight[c] * (z if z > 0 else slope * z)
+        for h in range(heads):
+            score = zero
+            for c in range(channels):
+                z = own[h * channels + c] + projected[j, h * channels + c]
+                for k in range(len(known[1])):
+                    z += features[e, k] * projection[k, h * channels + c]
+                score += weight[h * channels + c] * (z if z > 0 else slope * z)
+            scores[at, h] = score
 
 
 @compiled_arithmetic
@@ -89,18 +96,13 @@ def _spread_kept(alpha, e, heads, channels, threshold, scale, seed, row):
 
 @compiled_arithmetic
 def attend(
-    start, stop, size, projected, shift, features, projection, att, order, begin, source, origin,
-    slope, threshold, scale, seed, known, out, alpha,
+    start, stop, size, projected, features, projection, att, order, begin, source, slope, threshold, scale, seed, known,
+    out, alpha,
 ):  # fmt: skip
-    """Set ``out`` and ``alpha`` of the nodes of the blocks ``start`` to ``stop`` of ``size`` nodes. The first node of
-    ``projected``, ``begin`` and ``out`` is the one that ``source`` calls ``origin``.
-
-    ``shift`` is added to every row of ``projected``, which costs less here than there. It has no elements where there
-    is none, as with dropout: a shift of the sources counts on attention that sums to 1.
-    """
+    """Set ``out`` and ``alpha`` of the nodes of the blocks ``start`` to ``stop`` of ``size`` nodes."""
     heads = len(att)
     channels = att.shape[1] if known is None else len(known[0])
-    width = heads * channels
+    width = heads * channels if known is None else len(known[2])
     weight = att.reshape(att.size)
     number = projected.dtype.type
     slope, scale = number(slope), number(scale)
@@ -109,32 +111,28 @@ def attend(
     top = np.empty(heads, att.dtype)
     for i in range(start * size, min(stop * size, len(begin) - 1)):
         first, last = begin[i], begin[i + 1]
-        for c in range(width):
-            own[c] = projected[i, width + c]
         if projected.shape[1] == 3 * width:
             for c in range(width):
                 mixed[c] = projected[i, 2 * width + c]
         else:
             for c in range(width):
                 mixed[c] = number(0)
-        if len(shift):
-            for c in range(width):
-                own[c] += shift[c] + shift[width + c]
-                mixed[c] += shift[2 * width + c] + (shift[c] if last > first else number(0))
         if last == first + 1:  # the softmax of one score is 1, whatever the score
             for h in range(heads):
                 alpha[order[first], h] = number(1)
         elif last > first:
+            for c in range(width):
+                own[c] = projected[i, width + c]
             for h in range(heads):
                 top[h] = -np.inf
                 total[h] = number(0)
             for place in range(first, last):
-                e, j = order[place], source[place] - origin
-                _weigh(projected, j, own, features, e, projection, weight, slope, known, width, row)
+                e, j = order[place], source[place]
+                _score(
+                    projected, j, own, features, e, projection, weight, slope, known, heads, channels, row, alpha, e
+                )  # fmt: skip
                 for h in range(heads):
-                    score = _sum(row, h * channels, channels)
-                    alpha[e, h] = score
-                    top[h] = max(top[h], score)
+                    top[h] = max(top[h], alpha[e, h])
             for place in range(first, last):
                 e = order[place]
                 for h in range(heads):
@@ -144,7 +142,7 @@ def attend(
                 for h in range(heads):
                     alpha[order[place], h] /= total[h]
         for place in range(first, last):
-            j = source[place] - origin
+            j = source[place]
             _spread_kept(alpha, order[place], heads, channels, threshold, scale, seed, row)
             for c in range(width):
                 mixed[c] += row[c] * projected[j, c]
@@ -154,16 +152,99 @@ def attend(
 
 @compiled_arithmetic
 def attend_norm_elu(
-    start, stop, size, projected, shift, features, projection, att, order, begin, source, origin, slope, known,
-    weight, bias, epsilon, mixed, alpha, moments, out,
+    projected, shift, features, projection, att, order, begin, source, origin, slope, known, weight, bias, epsilon, out
 ):  # fmt: skip
-    """``attend`` and then ``norm_elu``, block by block and without dropout; ``out`` is what comes of both."""
-    for block in range(start, stop):
-        attend(
-            block, block + 1, size, projected, shift, features, projection, att, order, begin, source, origin,
-            slope, 0, 1.0, 0, known, mixed, alpha,
-        )  # fmt: skip
-        norm_elu(block, block + 1, size, mixed, weight, bias, epsilon, 0, 1.0, 0, out, moments)
+    """``attend`` and then ``norm_elu``, both without dropout, of rows ``projected + shift``. The first of them is the
+    node that ``source`` calls ``origin``; ``begin`` [len(out) + 1] is where its edges begin, and so on."""
+    heads = len(att)
+    channels = att.shape[1] if known is None else len(known[0])
+    width = heads * channels if known is None else len(known[2])
+    factor = att.reshape(att.size)
+    number = projected.dtype.type
+    zero, one, n = number(0), number(1), number(width)
+    slope, epsilon = number(slope), number(epsilon)
+    own, row, mixed = np.empty(width, att.dtype), np.empty(width, att.dtype), np.empty(width, att.dtype)
+    alpha = np.empty((16, heads), att.dtype)
+    for i in range(len(out)):
+        first, last = begin[i], begin[i + 1]
+        for c in range(width):
+            mixed[c] = projected[i, 2 * width + c] + shift[2 * width + c]
+        if last > first:  # attention sums to 1
+            for c in range(width):
+                mixed[c] += shift[c]
+        if last == first + 1:
+            j = source[first] - origin
+            for c in range(width):
+                mixed[c] += projected[j, c]
+        elif last > first:
+            if last - first > len(alpha):
+                alpha = np.empty((2 * (last - first), heads), att.dtype)
+            for c in range(width):
+                own[c] = projected[i, width + c] + shift[c] + shift[width + c]
+            for place in range(first, last):
+                j = source[place] - origin
+                _score(
+                    projected, j, own, features, order[place], projection, factor, slope, known, heads, channels, row,
+                    alpha, place - first,
+                )  # fmt: skip
+            for h in range(heads):
+                top = -np.inf
+                for k in range(last - first):
+                    top = max(top, alpha[k, h])
+                total = zero
+                for k in range(last - first):
+                    alpha[k, h] = math.exp(alpha[k, h] - number(top))
+                    total += alpha[k, h]
+                for k in range(last - first):
+                    alpha[k, h] /= total
+            for place in range(first, last):
+                j = source[place] - origin
+                for h in range(heads):
+                    share = alpha[place - first, h]
+                    for c in range(h * channels, (h + 1) * channels):
+                        mixed[c] += share * projected[j, c]
+        mean = _sum(mixed, 0, width) / n
+        spread = zero
+        for c in range(width):
+            spread += (mixed[c] - mean) * (mixed[c] - mean)
+        rate = one / math.sqrt(spread / n + epsilon)
+        for c in range(width):
+            y = (mixed[c] - mean) * rate * weight[c] + bias[c]
+            out[i, c] = y if y > zero else expm1(y)
+
+
+@compiled
+def evaluate(
+    projected, shift, features, projection, att, order, begin, source, origin, slope, known, weight, bias, epsilon, out,
+    nodes, group, total, top, count,
+):  # fmt: skip
+    """``attend_norm_elu``, and what it makes of the nodes copied to ``nodes`` and pooled into ``total``, ``top`` and
+    ``count``, where those have rows. Returns what ``pool`` does."""
+    attend_norm_elu(
+        projected, shift, features, projection, att, order, begin, source, origin, slope, known, weight, bias, epsilon,
+        out,
+    )  # fmt: skip
+    if len(nodes):
+        nodes[:] = out
+    return pool(out, group, total, top, count) if len(count) else -1
+
+
+@compiled
+def set_beside(x, ids, table, out):
+    """Set ``out`` to the rows of ``x`` and, beside each, the row of ``table`` that ``ids`` names.
+
+    Returns the first row whose id has no row there, or -1.
+    """
+    columns, more = x.shape[1], table.shape[1]
+    for i in range(len(x)):
+        own = ids[i]
+        if own < 0 or own >= len(table):
+            return i
+        for c in range(columns):
+            out[i, c] = x[i, c]
+        for c in range(more):
+            out[i, columns + c] = table[own, c]
+    return -1
 
 
 @compiled_arithmetic
@@ -184,7 +265,7 @@ def attend_backward(
     """
     heads = len(att)
     channels = att.shape[1] if known is None else len(known[0])
-    width = heads * channels
+    width = heads * channels if known is None else len(known[2])
     weight = att.reshape(att.size)
     number = projected.dtype.type
     slope, scale = number(slope), number(scale)

@@ -1,4 +1,4 @@
-"""The compiled loop behind ``edges.py``."""
+"""The compiled loops behind ``edges.py`` and ``layers.py``."""
 
 # mypy: ignore-errors
 # numba infers the types of what follows; mypy sees untyped functions in it.
@@ -64,3 +64,28 @@ def cut(begin, source, cuts, size):
             most = max(most, source[place])
     for rest in range(made, len(cuts)):
         cuts[rest] = nodes
+
+
+@compiled
+def part(batch, edge_index, most, starts):
+    """Fill ``starts`` with the first node of each part, and the number of nodes behind the last. A part ends with the
+    graph that brings it to ``most`` nodes.
+
+    Returns the number of parts: one where a graph's nodes are not side by side, or an edge leads into another graph.
+    """
+    nodes = len(batch)
+    parts = 0
+    starts[0] = 0
+    for v in range(1, nodes):
+        if batch[v] < batch[v - 1]:
+            starts[1] = nodes
+            return 1
+        if v - starts[parts] >= most and batch[v] > batch[v - 1]:
+            parts += 1
+            starts[parts] = v
+    for e in range(edge_index.shape[1]):
+        if batch[edge_index[0, e]] != batch[edge_index[1, e]]:
+            starts[1] = nodes
+            return 1
+    starts[parts + 1] = nodes
+    return parts + 1

@@ -18,12 +18,12 @@ _LOG2_E = np.float32(1.4426950408889634)
 _LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 
 
-def _expm1(x):
+def expm1(x):
     """exp(x) - 1 for x <= 0."""
     raise NotImplementedError  # never run: a name for compiled code, in which numba puts _expm1_of in its place
 
 
-@overload(_expm1)
+@overload(expm1)
 def _expm1_of(x):
     if x != types.float32:
         return lambda x: math.expm1(x)
@@ -70,12 +70,12 @@ def norm_elu(start, stop, size, x, weight, bias, epsilon, threshold, scale, seed
             key = row_key(seed, i)
             for c in range(width):
                 y = (x[i, c] - mean) * rate * weight[c] + bias[c]
-                y = y if y > zero else _expm1(y)
+                y = y if y > zero else expm1(y)
                 out[i, c] = y * scale if uniform_bits(key, c) >= limit else zero
         else:
             for c in range(width):
                 y = (x[i, c] - mean) * rate * weight[c] + bias[c]
-                out[i, c] = y if y > zero else _expm1(y)
+                out[i, c] = y if y > zero else expm1(y)
 
 
 @compiled_arithmetic
@@ -111,7 +111,7 @@ def norm_elu_backward(
             unit[c] = (x[i, c] - mean) * rate
         for c in range(width):
             v = unit[c] * weight[c] + bias[c]
-            slope = one if v > zero else one + _expm1(v)
+            slope = one if v > zero else one + expm1(v)
             upward[c] = upward[c] * slope
         for c in range(width):
             grad_weight[block, c] += upward[c] * unit[c]

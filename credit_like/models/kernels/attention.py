@@ -67,8 +67,8 @@ def gatv2_attend(
         projected, features, projection, att, order, begin, source, cuts, slope, dropout, seed
     )
     call_blocks(
-        loops.attend, blocks_of(projected.shape[0]), BLOCK, projected, projected.new_empty(0), features, projection,
-        att, order, begin, source, 0, slope, *chance(dropout), seed.item(), known_lengths(att, projection), out, alpha,
+        loops.attend, blocks_of(projected.shape[0]), BLOCK, projected, features, projection, att, order, begin,
+        source, slope, *chance(dropout), seed.item(), known_lengths(att, projection), out, alpha,
     )  # fmt: skip
     return out, alpha
 
@@ -171,11 +171,11 @@ def _gradients(ctx: Any, grad: Tensor | None, grad_alpha: Tensor | None) -> tupl
 gatv2_attend.register_autograd(_gradients, setup_context=_save)
 
 
-def known_lengths(att: Tensor, projection: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+def known_lengths(att: Tensor, projection: Tensor) -> tuple[tuple[int, ...], ...] | None:
     """What ``_attention_loops`` calls ``known``: for the sizes at which speed matters."""
     if att.dtype != torch.float32 or att.shape[1] % 8 or not projection.shape[0]:
         return None
-    return (0,) * att.shape[1], (0,) * projection.shape[0]
+    return (0,) * att.shape[1], (0,) * projection.shape[0], (0,) * att.numel()
 
 
 def require_fit(

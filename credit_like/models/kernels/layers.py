@@ -1,0 +1,223 @@
+"""All layers of a GATv2 network as one operator, for evaluation: nothing is kept for a backward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from credit_like._threads import lent_by_torch, spread
+from credit_like.models.kernels import _attention_loops as loops
+from credit_like.models.kernels._arguments import call, views
+from credit_like.models.kernels._edge_loops import part
+from credit_like.models.kernels.attention import known_lengths
+from credit_like.models.kernels.edges import GroupedEdges
+
+#: Nodes that go through all layers together, and a few more. What a layer of width 64 projects 1,024 nodes to fills
+#: 0.8 MB, so that it is still in a core's cache (2 MB) when attention reads it.
+_TOGETHER = 1024
+
+
+class Layer(NamedTuple):
+    """A GATv2 layer and the normalisation behind it.
+
+    ``weight`` [3 * H * C, D] and ``bias`` [3 * H * C] make of a node what it is as a source, as a destination and as a
+    residual; ``projection`` [K, H * C] and ``att`` [H, C] are as in ``attend``; ``norm_weight`` and ``norm_bias``
+    [H * C].
+    """
+
+    weight: Tensor
+    bias: Tensor
+    projection: Tensor
+    att: Tensor
+    norm_weight: Tensor
+    norm_bias: Tensor
+
+
+class Evaluated(NamedTuple):
+    """What each of L layers makes of the nodes, [L, N, H * C]; or of its sum and maximum over each graph, both
+    [L, G, H * C], and of the ``size`` of the graph, int64[L, G]. What was not asked for has no rows."""
+
+    nodes: Tensor
+    total: Tensor
+    top: Tensor
+    size: Tensor
+
+
+class _Given(NamedTuple):
+    """See ``evaluate`` and ``GroupedEdges``."""
+
+    x: Tensor
+    ids: Tensor
+    table: Tensor
+    features: Tensor
+    order: Tensor
+    begin: Tensor
+    source: Tensor
+    batch: Tensor
+
+
+def evaluate(
+    x: Tensor,
+    ids: Tensor,
+    table: Tensor,
+    features: Tensor,
+    edges: GroupedEdges,
+    layers: Sequence[Layer],
+    batch: Tensor,
+    num_graphs: int,
+    *,
+    slope: float,
+    epsilon: float,
+    pooled: bool,
+) -> Evaluated:
+    """``norm_elu(attend(linear(x, weight, bias), ...))``, layer after layer, without dropout and gradients.
+
+    Arguments, all float tensors of one dtype, float32 or float64, on the CPU:
+        x, ids, table: of the first layer, [N, .] and beside it the rows ``ids`` int64[N] of ``table`` [V, .]; in a
+            table without columns nothing is looked up.
+        features, slope: as in ``attend``; epsilon: as in ``norm_elu``.
+        batch: the graph of each node, int64[N] in ``0..num_graphs - 1``.
+        pooled: whether sum and maximum over each graph's nodes, and their number, are wanted, as ``pool`` gives them,
+            and not the nodes themselves.
+
+    About a thousand nodes of whole graphs go through all layers and the pooling before the next do, on as many threads
+    as torch has; where graphs are not side by side, all go together. The parts depend on the batch alone, so no result
+    depends on the threads. Raises IndexError for an id or a graph that does not exist, ValueError for tensors that do
+    not fit together.
+    """
+    given = _Given(x, ids, table, features, *edges[:3], batch)
+    flat = [tensor for layer in layers for tensor in layer]
+    return Evaluated(*gatv2_layers(*given, edges.edge_index, flat, num_graphs, slope, epsilon, pooled))
+
+
+@torch.library.custom_op("credit_like::gatv2_layers", mutates_args=(), device_types="cpu")
+def gatv2_layers(
+    x: Tensor,
+    ids: Tensor,
+    table: Tensor,
+    features: Tensor,
+    order: Tensor,
+    begin: Tensor,
+    source: Tensor,
+    batch: Tensor,
+    edge_index: Tensor,
+    parameters: Sequence[Tensor],
+    num_graphs: int,
+    slope: float,
+    epsilon: float,
+    pooled: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """``evaluate`` as a custom operator; ``parameters`` are those of all layers, one after another."""
+    given = _Given(x, ids, table, features, order, begin, source, batch)
+    layers = _layers(parameters)
+    _require_fit(given, layers)
+    made = Evaluated(*_empty_layers(*given, edge_index, parameters, num_graphs, slope, epsilon, pooled))
+    for tensor in made[1:]:
+        tensor.zero_()
+    starts = torch.empty(x.shape[0] // _TOGETHER + 2, dtype=torch.int64)
+    parts = call(part, batch, edge_index, _TOGETHER, starts)
+    with lent_by_torch():
+        spread(_evaluate_parts, parts, starts.tolist(), given, layers, slope, epsilon, made)
+    return made.nodes, made.total, made.top, made.size
+
+
+@gatv2_layers.register_fake
+def _empty_layers(
+    x: Tensor,
+    ids: Tensor,
+    table: Tensor,
+    features: Tensor,
+    order: Tensor,
+    begin: Tensor,
+    source: Tensor,
+    batch: Tensor,
+    edge_index: Tensor,
+    parameters: Sequence[Tensor],
+    num_graphs: int,
+    slope: float,
+    epsilon: float,
+    pooled: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    layers = _layers(parameters)
+    depth, width = len(layers), layers[0].att.numel()
+    nodes, graphs = (0, num_graphs) if pooled else (x.shape[0], 0)
+    return (
+        x.new_empty(depth, nodes, width),
+        x.new_empty(depth, graphs, width),
+        x.new_empty(depth, graphs, width),
+        batch.new_empty(depth, graphs),
+    )
+
+
+def _evaluate_parts(
+    first: int, last: int, starts: list[int], given: _Given, layers: list[Layer], slope: float, epsilon: float,
+    made: Evaluated,
+) -> None:  # fmt: skip
+    """The parts ``first`` to ``last``."""
+    torch.set_num_threads(1)
+    most, width = max(starts[k + 1] - starts[k] for k in range(first, last)), layers[0].att.numel()
+    shapes = (most, given.x.shape[1] + given.table.shape[1]), (most, 3 * width), (2, most, width)
+    entering, projected, passing = (given.x.new_empty(shape) for shape in shapes)
+    seen, filled = _Given(*views(given)), Evaluated(*views(made))
+    weights = [Layer(*views(layer)) for layer in layers]
+    n_entering, n_projected, n_passing = views((entering, projected, passing))
+    for k in range(first, last):
+        start, stop = starts[k], starts[k + 1]
+        rows = stop - start
+        wrong = loops.set_beside(seen.x[start:stop], seen.ids[start:stop], seen.table, n_entering)
+        if wrong >= 0:
+            node = start + wrong
+            raise IndexError(f"node {node} is of id {seen.ids[node]}, but the table has {len(seen.table)} rows")
+        hidden = entering[:rows]
+        for number, (layer, weight) in enumerate(zip(layers, weights, strict=True)):
+            torch.mm(hidden, layer.weight.t(), out=projected[:rows])
+            into, out = passing[number % 2, :rows], n_passing[number % 2, :rows]
+            wrong = loops.evaluate(
+                n_projected[:rows], weight.bias, seen.features, weight.projection, weight.att, seen.order,
+                seen.begin[start : stop + 1], seen.source, start, slope, known_lengths(layer.att, layer.projection),
+                weight.norm_weight, weight.norm_bias, epsilon, out, filled.nodes[number, start:stop],
+                seen.batch[start:stop], filled.total[number], filled.top[number], filled.size[number],
+            )  # fmt: skip
+            if wrong >= 0:
+                node = start + wrong
+                raise IndexError(
+                    f"node {node} is of graph {seen.batch[node]}, but there are {made.size.shape[1]} graphs"
+                )
+            hidden = into
+
+
+def _layers(parameters: Sequence[Tensor]) -> list[Layer]:
+    size = len(Layer._fields)
+    return [Layer(*parameters[first : first + size]) for first in range(0, len(parameters), size)]
+
+
+def _require_fit(given: _Given, layers: list[Layer]) -> None:
+    """The loops do not look: a tensor too small would be read beyond its end."""
+    x, nodes, edges = given.x, given.x.shape[0], given.order.shape[0]
+    if x.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"x must be float32 or float64[N, D]; got {x.dtype}{list(x.shape)}")
+    heads, width, columns = layers[0].att.shape[0], layers[0].att.numel(), given.features.shape[-1]
+    checks = [
+        ("ids", given.ids, torch.int64, (nodes,)),
+        ("batch", given.batch, torch.int64, (nodes,)),
+        ("begin", given.begin, torch.int64, (nodes + 1,)),
+        ("table", given.table, x.dtype, given.table.shape[:1] + given.table.shape[-1:]),
+        ("features", given.features, x.dtype, (edges, columns)),
+    ]
+    inputs = x.shape[-1] + given.table.shape[-1]
+    for layer in layers:
+        checks += [
+            ("weight", layer.weight, x.dtype, (3 * width, inputs)),
+            ("bias", layer.bias, x.dtype, (3 * width,)),
+            ("projection", layer.projection, x.dtype, (columns, width)),
+            ("att", layer.att, x.dtype, (heads, width // heads)),
+            ("norm_weight", layer.norm_weight, x.dtype, (width,)),
+            ("norm_bias", layer.norm_bias, x.dtype, (width,)),
+        ]
+        inputs = width
+    for name, tensor, dtype, shape in checks:
+        if tensor.shape != shape or tensor.dtype != dtype:
+            raise ValueError(f"{name} must be {dtype}{list(shape)}; got {tensor.dtype}{list(tensor.shape)}")
