@@ -12,7 +12,7 @@ from applications._data import Data
 from credit_like.evaluation import Comparison
 from credit_like.evaluation.report.comparison import against_the_best
 from credit_like.evaluation.report.summary import control_verdict
-from credit_like.evaluation.report.verdicts import evidence, headline, tested
+from credit_like.evaluation.report.verdicts import evidence, headline, repetitions, tested
 
 
 def data_summary(data: Data) -> str:
@@ -88,6 +88,8 @@ def comparison_summary(comparison: Comparison) -> str:
     for pair in against_the_best(comparison):
         lines.append(headline(pair)[0])
         lines += textwrap.wrap(evidence(pair, comparison.coverage), 110, initial_indent="  ", subsequent_indent="  ")
+    for group in comparison.repetitions:
+        lines += textwrap.wrap(repetitions(group), 110)
     lines += [f"note: {note}" for note in comparison.notes]
     lines += [f"not compared: {name}: {reason}" for name, reasons in comparison.left_out.items() for reason in reasons]
     return "\n".join(lines)

@@ -55,7 +55,6 @@ def compare_runs(folders: Sequence[Path], out: Path) -> Path:
         out,
         comparison,
         title=f"{listing([run.name for run in comparison.runs])} side by side",
-        settings={name: configuration(folder) for folder, name in names.items()},
         throughput={name: read_json(folder / FACTS)["throughput"] for folder, name in names.items()},
         reports={
             name: quote(os.path.relpath(folder / REPORT, out.parent))
@@ -86,10 +85,11 @@ def run_names(folders: Sequence[Path]) -> dict[Path, str]:
 
 def judged_run(folder: Path, name: str) -> JudgedRun:
     """What `evaluate` left in ``folder``. Raises UserError when one of its files is missing or not whole."""
-    certificate = read_json(folder / CERTIFICATE)
+    certificate, settings = read_json(folder / CERTIFICATE), configuration(folder)
     return JudgedRun(
         name=name,
-        trainer=str(configuration(folder).get("trainer.type", "not known")),
+        trainer=str(settings.get("trainer.type", "not known")),
+        settings=settings,
         metrics=read_metrics(folder),
         scores=read_scores(folder / SCORES),
         certificate=certificate,

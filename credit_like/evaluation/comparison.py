@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,16 +18,23 @@ from credit_like.graphs.plan import TRAIN
 #: Of these figures less is better, of all others more.
 LESS_IS_BETTER = ("fpr", "false_alarms_per_hour")
 
+#: The setting in which repetitions of a run differ.
+SEED = "trainer.seed"
+
 #: Resamples for each pair of runs, and how few and many there are: the more pairs, the further out the tails begin.
 ROUNDS_A_PAIR, MIN_ROUNDS, MAX_ROUNDS = 1000, 4000, 10_000
 
 
 @dataclass(frozen=True)
 class JudgedRun:
-    """What a finished evaluation left: ``metrics.json``, the scores, the certificate and what is wrong with it."""
+    """What a finished evaluation left: ``metrics.json``, the scores, the certificate and what is wrong with it.
+
+    ``settings`` are what it was configured with (dotted key -> value), without the folders that it was given.
+    """
 
     name: str
     trainer: str
+    settings: Mapping[str, Any]
     metrics: Mapping[str, Any]
     scores: Scores
     certificate: Mapping[str, Any]
@@ -86,6 +94,20 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Repetitions:
+    """Runs that differ in nothing but their seed: the spread of training, which no interval of one run holds."""
+
+    runs: tuple[JudgedRun, ...]
+
+    def mean_and_std(self, figure: str) -> tuple[float, float] | None:
+        """Of a figure of all test windows, one of ``FIGURES``: the mean over seeds and the sample standard deviation
+        (n - 1). None where it is undefined in a run."""
+        overall = [run.metrics["overall"] for run in self.runs]
+        values = [(part["windows"] | part["events"])[figure] for part in overall]
+        return None if None in values else (statistics.fmean(values), statistics.stdev(values))
+
+
+@dataclass(frozen=True)
 class Comparison:
     """``runs`` share their test windows and are ranked by AUROC; ``left_out`` are the others, with the reasons.
 
@@ -99,6 +121,19 @@ class Comparison:
     pairs: tuple[Pair, ...]
     coverage: float
     notes: tuple[str, ...]
+
+    @property
+    def repetitions(self) -> tuple[Repetitions, ...]:
+        """The groups of two runs or more that differ in their seed only, that with the highest AUROC first."""
+        groups: list[list[JudgedRun]] = []
+        for run in self.runs:
+            same = next((group for group in groups if _but_seed(group[0]) == _but_seed(run)), None)
+            if same is None:
+                groups.append([run])
+            elif all(run.settings.get(SEED) != other.settings.get(SEED) for other in same):
+                same.append(run)
+        found = [Repetitions(tuple(group)) for group in groups if len(group) > 1]
+        return tuple(sorted(found, key=lambda group: -(group.mean_and_std("auroc") or (0.0,))[0]))
 
 
 def compare(runs: Sequence[JudgedRun], seed: int = 0) -> Comparison:
@@ -136,6 +171,11 @@ def compare(runs: Sequence[JudgedRun], seed: int = 0) -> Comparison:
     order = {run.name: position for position, run in enumerate(runs)}
     shown = {name: left_out[name] for name in sorted(left_out, key=order.__getitem__)}
     return Comparison(ranked, shown, tuple(_pairs(ranked, coverage, rounds, seed)), coverage, tuple(_notes(ranked)))
+
+
+def _but_seed(run: JudgedRun) -> dict[str, Any]:
+    """What makes a run what it is, but for chance."""
+    return {name: value for name, value in run.settings.items() if name != SEED and not name.startswith("hpo.")}
 
 
 def _test_windows(run: JudgedRun) -> pl.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from statistics import fmean, stdev
 
 import pytest
 
@@ -39,6 +40,16 @@ def test_two_runs_are_put_side_by_side(finished: Path, rival: Path, tmp_path: Pa
         assert f'data-value="{raw["auroc"]!r}"' in text
     assert "<code>model.width</code>" in text
     assert "<code>save_loc</code>" not in text
+
+
+def test_runs_of_other_seeds_are_summed_up(rival: Path, job: list[str], tmp_path: Path, capsys: Output) -> None:
+    other = tmp_path / "other"
+    assert main(["train", *job, "model.width=4", "trainer.epochs=1", "trainer.seed=7", f"save_loc={other}"]) == 0
+    capsys.readouterr()
+    assert main(["compare", str(rival), str(other), "-o", str(tmp_path / "both.html")]) == 0
+    aurocs = [json.loads((x / "metrics.json").read_text())["overall"]["windows"]["auroc"] for x in (rival, other)]
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"which differ in nothing else: AUROC {fmean(aurocs):.4f} \u00b1 {stdev(aurocs):.4f}," in shown
 
 
 def test_runs_of_one_name_are_told_apart_by_their_folders(finished: Path, rival: Path, tmp_path: Path) -> None:

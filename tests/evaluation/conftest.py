@@ -143,6 +143,7 @@ def judge() -> Callable[..., JudgedRun]:
         }
         given: dict[str, Any] = {
             "trainer": "gat",
+            "settings": {},
             "metrics": evaluate(scores, EvaluationSettings(bootstrap_rounds=100)),
             "certificate": certificate,
         }

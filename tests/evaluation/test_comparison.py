@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from credit_like.config import UserError
 from credit_like.evaluation import Comparison, JudgedRun, Scores, compare, with_controls, write_comparison
 from credit_like.evaluation._paired import Drawn, SharedWindows, windows_under_test
 from credit_like.evaluation.bootstrap import expanded_coverage, percentile_interval, resamples, time_blocks
-from credit_like.evaluation.comparison import Difference, Pair
-from credit_like.evaluation.report.verdicts import evidence, headline, verdict
+from credit_like.evaluation.comparison import Difference, Pair, Repetitions
+from credit_like.evaluation.report.verdicts import evidence, headline, repetitions, verdict
 
 Simulate = Callable[..., Scores]
 Judge = Callable[..., JudgedRun]
@@ -30,7 +31,14 @@ HOSTILE = "</script><b>\"'&"
 def runs(simulate_run: Simulate, judge: Judge) -> list[JudgedRun]:
     """A weak, a good and a fair detector on the same windows of two test sets."""
     shifts = {"weak": -2.0, "good": 1.5, "fair": 0.0}
-    return [judge(name, simulate_run(tests=TESTS, windows=300, shift=shift)) for name, shift in shifts.items()]
+    return [
+        judge(
+            name,
+            simulate_run(tests=TESTS, windows=300, shift=shift),
+            settings={"trainer.seed": 1, "model.width": i, "hpo.trials": i, "trainer.note": "x" * i},
+        )
+        for i, (name, shift) in enumerate(shifts.items())
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +246,6 @@ def write(path: Path, comparison: Comparison, **changes: Any) -> str:
     names = [run.name for run in comparison.runs]
     given: dict[str, Any] = {
         "title": "Some runs side by side",
-        "settings": {name: {"seed": 1, "model.width": i} for i, name in enumerate(names)},
         "throughput": {name: {"windows scored a second": "7,000"} for name in names},
         "reports": {},
     }
@@ -252,19 +259,56 @@ def test_the_page_says_who_is_better_and_shows_what_differs(comparison: Comparis
     difference = comparison.pairs[0].parts[0].differences["auroc"].value
     assert f'data-value="{difference!r}"' in text
     assert "<code>model.width</code>" in text
-    assert "<code>seed</code>" not in text
+    assert "<code>trainer.seed</code>" not in text
+    assert "Over seeds" not in text
     assert not re.search(r"\b(nan|inf)\b", text[text.index("<main>") : text.index("<script>")])
 
 
 def test_the_page_leaves_out_what_a_search_may_try(comparison: Comparison, tmp_path: Path) -> None:
-    names = [run.name for run in comparison.runs]
-    settings = {name: {"hpo.trials": i, "optimizer.lr": i, "trainer.note": "x" * i} for i, name in enumerate(names)}
-    text = write_comparison(
-        tmp_path / "c.html", comparison, title="c", settings=settings, throughput={n: {} for n in names}, reports={}
-    ).read_text()
-    assert "optimizer.lr" in text
+    text = write(tmp_path / "page.html", comparison)
+    assert "<code>trainer.note</code>" in text
     assert "hpo.trials" not in text
     assert '<code class="wide">none</code>' in text
+
+
+@pytest.fixture(scope="module")
+def repeated(simulate_run: Simulate, judge: Judge) -> Comparison:
+    """Two widths with three and two seeds, one run a second time, and one width alone."""
+    made = [("a", 64, 0), ("b", 64, 1), ("c", 64, 2), ("again", 64, 2), ("d", 8, 0), ("e", 8, 5), ("alone", 4, 0)]
+    runs = []
+    for i, (name, width, seed) in enumerate(made):
+        scores = simulate_run(windows=300, shift=0.2 * i - 1)
+        runs.append(judge(name, scores, settings={"model.width": width, "trainer.seed": seed, "hpo.trials": i}))
+    return compare(runs)
+
+
+def test_runs_that_differ_in_their_seed_only_have_a_mean_and_a_spread(repeated: Comparison) -> None:
+    groups = [{run.name for run in group.runs} for group in repeated.repetitions]
+    assert groups == [{"d", "e"}, {"again", "b", "a"}]  # of two with one seed the first in rank counts
+    for group in repeated.repetitions:
+        for figure, place in (("auroc", "windows"), ("fpr", "windows"), ("share_found", "events")):
+            values = [run.metrics["overall"][place][figure] for run in group.runs]
+            assert group.mean_and_std(figure) == pytest.approx((np.mean(values), np.std(values, ddof=1)))
+
+
+def test_a_figure_that_is_undefined_in_one_run_has_no_mean(repeated: Comparison) -> None:
+    group = repeated.repetitions[0]
+    windows = group.runs[0].metrics["overall"]["windows"] | {"auroc": None}
+    metrics = {**group.runs[0].metrics, "overall": {**group.runs[0].metrics["overall"], "windows": windows}}
+    hurt = Repetitions((replace(group.runs[0], metrics=metrics), *group.runs[1:]))
+    assert hurt.mean_and_std("auroc") is None
+    assert hurt.mean_and_std("f1") is not None
+    assert "AUROC undefined, F1 0." in repetitions(hurt)
+
+
+def test_the_page_shows_figures_over_seeds(repeated: Comparison, tmp_path: Path) -> None:
+    text = write(tmp_path / "page.html", repeated)
+    mean, std = repeated.repetitions[0].mean_and_std("auroc") or (None, None)
+    assert f"AUROC {mean:.4f} \u00b1 {std:.4f}" in text[text.index('id="summary"') : text.index('id="figures"')]
+    over = text[text.index('id="seeds"') : text.index('id="differences"')]
+    assert f'data-value="{mean!r}"' in over
+    assert f"\u00b1 {std:.4f}" in over
+    assert "alone" not in over
 
 
 def test_a_run_that_is_not_comparable_has_no_figure_on_the_page(

@@ -77,15 +77,17 @@ def compared(
     tests = ("test/known_vehicle_known_attack", "test/unknown_vehicle_unknown_attack")
     names = ("gat_with_a_rather_long_name", "dgi_ocgin", "rl_fusion")
     runs = [
-        judge(name, simulate_run(tests=tests, windows=300, shift=x)) for name, x in zip(names, (0, 1, 2), strict=True)
+        judge(name, simulate_run(tests=tests, windows=300, shift=x), settings={"trainer.type": name, "trainer.seed": x})
+        for name, x in zip(names, (0, 1, 2), strict=True)
     ]
+    again = simulate_run(tests=tests, windows=300, shift=2.1)
+    runs.append(judge("rl_fusion, again", again, settings={"trainer.type": "rl_fusion", "trainer.seed": 7}))
     odd = judge("an_odd_one", simulate_run(tests=tests, windows=200))
     return write_comparison(
         tmp_path_factory.mktemp("compared") / "comparison.html",
         compare([*runs, odd]),
         title="Three runs side by side",
-        settings={name: {"trainer.type": name} for name in names},
-        throughput={name: {"windows scored a second": "7,000"} for name in names},
+        throughput={run.name: {"windows scored a second": "7,000"} for run in runs},
         reports={"dgi_ocgin": "dgi_ocgin/report.html"},
     )
 

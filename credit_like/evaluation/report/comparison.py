@@ -8,13 +8,23 @@ from typing import Any
 
 from credit_like.config.files import replacing
 from credit_like.evaluation._paired import windows_under_test
-from credit_like.evaluation.comparison import Comparison, Difference, JudgedRun, Pair, Part
+from credit_like.evaluation.comparison import SEED, Comparison, Difference, JudgedRun, Pair, Part, Repetitions
 from credit_like.evaluation.figures import window_set
 from credit_like.evaluation.report import charts
 from credit_like.evaluation.report.markup import Cell, Html, details, join, section, table, tag
 from credit_like.evaluation.report.page import page
-from credit_like.evaluation.report.verdicts import NAMES, evidence, headline, interval, tested, verdict, written
-from credit_like.evaluation.report.words import count, family, number, percent, ratio, seconds, set_name
+from credit_like.evaluation.report.verdicts import (
+    NAMES,
+    evidence,
+    headline,
+    interval,
+    mean_and_std,
+    repetitions,
+    tested,
+    verdict,
+    written,
+)
+from credit_like.evaluation.report.words import count, family, listing, number, percent, ratio, seconds, set_name
 from credit_like.graphs.plan import TRAIN
 
 #: So many runs get a sentence each and a curve; the tables hold all.
@@ -23,6 +33,7 @@ SHOWN = 6
 _ANCHORS = {
     "summary": "Summary",
     "figures": "Side by side",
+    "seeds": "Over seeds",
     "differences": "Differences",
     "attacks": "By attack",
     "curves": "Curves",
@@ -35,27 +46,29 @@ def write_comparison(
     comparison: Comparison,
     *,
     title: str,
-    settings: Mapping[str, Mapping[str, Any]],
     throughput: Mapping[str, Mapping[str, Any]],
     reports: Mapping[str, str],
 ) -> Path:
     """Writes the comparison of at least two comparable runs to ``path`` and returns it; the file is whole or not there.
 
-    ``settings`` and ``throughput`` are, for each run by name, what it was configured with (dotted key -> value) and how
-    fast it was; ``reports`` are the addresses of their own reports, seen from ``path``, of those that have one.
+    ``throughput`` says of each run by name how fast it was; ``reports`` are the addresses of their own reports, seen
+    from ``path``, of those that have one.
     Everything that comes from outside is escaped. Raises UserError when the file cannot be written.
     """
     path = Path(path)
+    repeated = comparison.repetitions
     body = [
         _summary(comparison, title),
         _figures(comparison, reports),
+        *([_seeds(repeated)] if repeated else []),
         _differences(comparison),
         _attacks(comparison),
         _curves(comparison),
-        _settings(comparison, settings, throughput),
+        _settings(comparison, throughput),
     ]
+    anchors = {name: shown for name, shown in _ANCHORS.items() if repeated or name != "seeds"}
     with replacing(path) as temporary:
-        temporary.write_text(page(title, body, _ANCHORS), encoding="utf-8")
+        temporary.write_text(page(title, body, anchors), encoding="utf-8")
     return path
 
 
@@ -73,6 +86,7 @@ def _summary(comparison: Comparison, title: str) -> Html:
     for pair in against_the_best(comparison):
         sentence, style = headline(pair)
         parts.append(tag("p", tag("strong", sentence), " ", evidence(pair, comparison.coverage), class_=style))
+    parts += [tag("p", repetitions(group)) for group in comparison.repetitions]
     parts += [tag("p", note, class_="panel warn") for note in comparison.notes]
     for name, reasons in comparison.left_out.items():
         said = tag("ul", *(tag("li", reason) for reason in reasons))
@@ -115,6 +129,31 @@ def _figures(comparison: Comparison, reports: Mapping[str, str]) -> Html:
         table("Figures of the attack class by run", columns, rows),
         tag("p", note, class_="note"),
     )
+
+
+def _seeds(repeated: Sequence[Repetitions]) -> Html:
+    """Mean and standard deviation over seeds, of runs that differ in nothing else."""
+    rows = []
+    for group in repeated:
+        names, seeds = listing([run.name for run in group.runs]), [str(run.settings[SEED]) for run in group.runs]
+        rows.append([names, group.runs[0].trainer, ", ".join(seeds), *(_spread(group, name) for name in NAMES)])
+    text = (
+        "Runs that differ in nothing but their seed are one detector trained again. The mean and the standard "
+        "deviation over seeds say how much of a figure is the luck of one training; the intervals of a run say what "
+        "other traffic would have changed, and know nothing of other seeds."
+    )
+    columns = ["Runs", "Trainer", "Seeds", *NAMES.values()]
+    return section(
+        "seeds", "Over seeds", tag("p", text), table("Mean and standard deviation over seeds", columns, rows)
+    )
+
+
+def _spread(group: Repetitions, name: str) -> Cell:
+    found = group.mean_and_std(name)
+    if found is None:
+        return Cell(tag("span", "undefined", class_="none"))
+    mean, std = mean_and_std(name, found)
+    return Cell(join([mean, tag("span", f"\u00b1 {std}", class_="interval")]), found[0])
 
 
 def _own(windows: Mapping[str, Any], name: str, write: Callable[[float], str]) -> Cell:
@@ -241,11 +280,10 @@ def _curves(comparison: Comparison) -> Html:
     return section("curves", "Curves", *([tag("p", note)] if note else []), both)
 
 
-def _settings(
-    comparison: Comparison, settings: Mapping[str, Mapping[str, Any]], throughput: Mapping[str, Mapping[str, Any]]
-) -> Html:
+def _settings(comparison: Comparison, throughput: Mapping[str, Mapping[str, Any]]) -> Html:
     """Settings in which the runs differ, and what they cost."""
-    names = [run.name for run in comparison.runs]
+    settings = {run.name: run.settings for run in comparison.runs}
+    names = list(settings)
     listed = dict.fromkeys(key for name in names for key in settings[name])
     keys = [key for key in listed if not key.startswith("hpo.")]  # a search that a run may be given changes no run
     differing = [key for key in keys if any(settings[name].get(key) != settings[names[0]].get(key) for name in names)]

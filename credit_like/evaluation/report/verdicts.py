@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from credit_like.evaluation.comparison import Comparison, Difference, Pair
+from credit_like.evaluation.comparison import Comparison, Difference, Pair, Repetitions
 from credit_like.evaluation.report.words import count, listing, percent, plural, ratio, signed
 
 #: How each compared figure is called and written.
@@ -92,6 +92,24 @@ def written(figure: Difference, value: float) -> str:
     if figure.figure in ("fpr", "share_found"):
         return ("\u2212" if value < 0 else "+") + percent(abs(value)) if value else "0"
     return signed(value)
+
+
+def mean_and_std(name: str, found: tuple[float, float]) -> tuple[str, str]:
+    """The mean and the standard deviation of a figure over seeds, to four decimals where it is no rate."""
+    if name in ("fpr", "share_found", "false_alarms_per_hour"):
+        return _written(name, found[0]), _written(name, found[1])
+    return f"{found[0]:.4f}", f"{found[1]:.4f}"
+
+
+def repetitions(group: Repetitions) -> str:
+    """Runs that differ in their seed only, in one sentence."""
+    shown = []
+    for name in ("auroc", "f1", "fpr"):
+        found = group.mean_and_std(name)
+        said = "undefined" if found is None else " \u00b1 ".join(mean_and_std(name, found))
+        shown.append(f"{NAMES[name]} {said}")
+    names = listing([run.name for run in group.runs])
+    return f"Over the {len(group.runs)} seeds of {names}, which differ in nothing else: {', '.join(shown)}."
 
 
 def _written(name: str, value: float | None) -> str:
