@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any
 
 _TIME_LIMIT = -1  # no signal has this number
+_RESUME = "the checkpoint is written, resume to go on"
 EXIT_RESUMABLE = 75  # EX_TEMPFAIL of sysexits.h: "try again later"
 
 
@@ -51,10 +52,10 @@ class StopRequest:
         """What the loop raises once its checkpoint is written."""
         reason = self._settled or self.reason
         if reason == signal.SIGINT:
-            return KeyboardInterrupt()
+            return KeyboardInterrupt(_RESUME)
         limit = f"the time limit of {self._time_limit:g} minutes"
         why = limit if reason == _TIME_LIMIT else f"signal {signal.Signals(reason).name}"
-        return Stopped(f"stopped by {why}; the checkpoint is written, resume to go on")
+        return Stopped(f"stopped by {why}; {_RESUME}")
 
     @contextmanager
     def listening(self) -> Iterator[StopRequest]:

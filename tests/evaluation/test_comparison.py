@@ -304,7 +304,8 @@ def test_a_figure_that_is_undefined_in_one_run_has_no_mean(repeated: Comparison)
 def test_the_page_shows_figures_over_seeds(repeated: Comparison, tmp_path: Path) -> None:
     text = write(tmp_path / "page.html", repeated)
     mean, std = repeated.repetitions[0].mean_and_std("auroc") or (None, None)
-    assert f"AUROC {mean:.4f}\u00a0\u00b1\u00a0{std:.4f}" in text[text.index('id="summary"') : text.index('id="figures"')]
+    first = text[text.index('id="summary"') : text.index('id="figures"')]
+    assert f"AUROC {mean:.4f}\u00a0\u00b1\u00a0{std:.4f}" in first
     over = text[text.index('id="seeds"') : text.index('id="differences"')]
     assert f'data-value="{mean!r}"' in over
     assert f"\u00b1 {std:.4f}" in over

@@ -427,3 +427,13 @@ def test_a_certificate_of_any_shape_can_be_shown(content: dict[str, Any]) -> Non
 )
 def test_numbers_as_people_read_them(shown: str, expected: str) -> None:
     assert shown == expected
+
+
+def test_the_first_screen_names_captures_that_share_traffic(run: Scores, page: str, report_of: Write) -> None:
+    captures = sorted(run.frame.filter(pl.col("split") != "validation")["capture"].unique())
+    groups = [{captures[0]: 0.0, captures[1]: 0.0, "elsewhere": 1.0}, {captures[2]: 0.0}]
+    metrics = evaluate(run, EvaluationSettings(bootstrap_rounds=100), groups=groups)
+    text = report_of(run, metrics=metrics).read_text()
+    assert f"{captures[0]} and {captures[1]} share recorded traffic." in text
+    assert text.count("share recorded traffic") == 1
+    assert "share recorded traffic" not in page

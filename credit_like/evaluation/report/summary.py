@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from credit_like.evaluation.controls import LOOKUP, TIMING
@@ -34,6 +34,7 @@ def summary(metrics: Mapping[str, Any] | None, problems: Sequence[str]) -> Html:
     return join(
         [
             tag("p", _tested(overall, metrics["test_sets"]), class_="lead"),
+            *(tag("p", note, class_="panel warn") for note in _counted_again(metrics["groups"], overall["captures"])),
             tag(
                 "p",
                 tag("strong", "Split certificate valid."),
@@ -58,6 +59,18 @@ def _refused(problems: Sequence[str]) -> Html:
         class_="panel bad",
         role="alert",
     )
+
+
+def _counted_again(groups: Sequence[Mapping[str, float]], tested: Sequence[str]) -> Iterator[str]:
+    """A sentence on each group of tested captures that share recorded traffic."""
+    for group in groups:
+        names = [name for name in tested if name in group]
+        if len(names) > 1:
+            yield (
+                f"{listing(names)} share recorded traffic. What they share is counted in each of them, in the numbers "
+                "of windows, attacks and false alarms too; for the threshold and the intervals no copy is evidence of "
+                "its own."
+            )
 
 
 def _tested(overall: Mapping[str, Any], test_sets: Mapping[str, Any]) -> Html:
