@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ import numpy as np
 from torch_geometric.data import Data, InMemoryDataset
 from torch_geometric.loader import DataLoader
 
+from benchmarks._captures import CAPTURES
 from benchmarks._graph_building import numpy_loop, pandas_loop, polars_node_features
 from benchmarks._growth import MILLION, growth
 from benchmarks._parsing import polars_candump, polars_csv, python_can, write_python_can_csv
@@ -148,7 +148,7 @@ def zip_to_store() -> float | None:
     """Seconds from the published archive of a real drive (245,144 frames) to a ready store, as the first thing that a
     process does after its imports, the least of three processes; compiled code comes from numba's cache. None where the
     real captures are not at hand."""
-    log = Path(os.environ.get("CREDIT_LIKE_DATA", Path(__file__).parents[2] / "shared" / "data")) / DAGA
+    log = CAPTURES / DAGA
     if not log.is_file():
         return None
     command = [sys.executable, "-m", "benchmarks._zip_to_store", str(log), str(WINDOW)]

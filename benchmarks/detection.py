@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from applications._registry import registered_trainers
+from benchmarks._captures import CAPTURES
 from benchmarks._detection_cells import (
     EXPERTS,
     INJECTED,
@@ -43,7 +44,6 @@ from benchmarks._timing import machine
 
 RESULTS = Path(__file__).parent / "results" / "detection.json"
 PAGE = Path(__file__).parents[1] / "docs" / "detection.md"
-CAPTURES = Path(os.environ.get("CREDIT_LIKE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 MODELS = ("gat", "dgi_ocgin", "rl_fusion", "either", "gat_transfer", "gat_plain")
 DIVISIONS = (KNOWN, NEW_ATTACK, NEW_VEHICLE, INJECTED)
 

@@ -11,7 +11,6 @@ benchmarks/results/evaluation.json.
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from applications.evaluate import evaluate_run
 from applications.report import report_run
 from applications.train import train
 from applications.verify import verify_run
+from benchmarks._captures import CAPTURES, missing
 from benchmarks._timing import machine, table
 from credit_like.can import write_simulated_dataset
 from credit_like.evaluation import read_scores
@@ -36,7 +36,9 @@ Timed = Callable[[Path], object]
 
 
 def main() -> None:
-    where, drive = machine(), Path(os.environ["CREDIT_LIKE_DATA"]) / "daga_v40"
+    where, drive = machine(), CAPTURES / "daga_v40"
+    if missing("evaluation", drive):
+        return
     with tempfile.TemporaryDirectory() as scratch:
         run, recorded = trained(Path(scratch)), trained_on_drive(drive, Path(scratch))
         verbs: dict[str, tuple[Timed, Path]] = {

@@ -11,7 +11,6 @@ import argparse
 import importlib
 import importlib.util
 import json
-import os
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ if not __package__:  # called by its path
 
 import torch
 
+from benchmarks._captures import CAPTURES
 from benchmarks._planetoid import read_planetoid
 from benchmarks._timing import machine, table
 from credit_like.config import UserError
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _all_at_hand() -> None:
-    folder = Path(os.environ.get("CREDIT_LIKE_DATA", Path(__file__).parents[2] / "shared" / "data")) / "cora"
+    folder = CAPTURES / "cora"
     if not folder.is_dir():
         print("the citation graph Cora is not at hand, so no paper is repeated")
         return

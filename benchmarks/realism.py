@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
+from benchmarks._captures import CAPTURES, missing
 from benchmarks._realism_page import tables_of, with_tables
 from benchmarks._traffic import FEATURES, ORDER, PAYLOAD, TIMING, capture_figures, window_features
 from credit_like.can import LOGGERS, VEHICLES, FrameTable, read_log, simulate
@@ -53,11 +53,9 @@ Floats = NDArray[np.float64]
 
 
 def main() -> None:
-    data = Path(os.environ.get("CREDIT_LIKE_DATA", Path(__file__).parents[2] / "shared" / "data"))
-    if not data.is_dir():
-        print(f"realism: no real captures at {data}; set CREDIT_LIKE_DATA to the folder that holds them")
+    if missing("realism"):
         return
-    real = {car: [read_log(data / log)[0].frames for log in logs] for car, logs in CARS.items()}
+    real = {car: [read_log(CAPTURES / log)[0].frames for log in logs] for car, logs in CARS.items()}
     ideal = {name: [simulate(name, SECONDS, seed) for seed in range(DRIVES)] for name in VEHICLES}
     logged = {
         name: [simulate(name, SECONDS, seed, logger=REAL_LOGGERS[seed % len(REAL_LOGGERS)]) for seed in range(DRIVES)]
