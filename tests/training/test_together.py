@@ -143,8 +143,9 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[list[s
 
 def test_a_signal_to_one_process_stops_both_and_a_resume_is_exact(stopped: tuple[Path, list[list[str]]]) -> None:
     folder, endings = stopped
-    said = "Stopped stopped by signal SIGTERM; the checkpoint is written, resume to go on"
-    assert endings == 2 * [[said, said, "KeyboardInterrupt "]]
+    go_on = "the checkpoint is written, resume to go on"
+    said = f"Stopped stopped by signal SIGTERM; {go_on}"
+    assert endings == 2 * [[said, said, f"KeyboardInterrupt {go_on}"]]
     for number in range(len(STOPS)):
         assert outcome(folder / str(number)) == outcome(folder / "undisturbed")
 
