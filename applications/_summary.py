@@ -13,13 +13,14 @@ from credit_like.evaluation import Comparison
 from credit_like.evaluation.report.comparison import against_the_best
 from credit_like.evaluation.report.summary import control_verdict
 from credit_like.evaluation.report.verdicts import evidence, headline, repetitions, tested
+from credit_like.evaluation.report.words import plural
 
 
 def data_summary(data: Data) -> str:
     """Captures, split policy, and the windows of each split by attack family."""
     table = data.store.windows
     frames = sum(len(capture.frames) for capture in data.captures)
-    captures = f"{len(data.captures)} capture{'s' if len(data.captures) > 1 else ''}"
+    captures = plural(len(data.captures), "capture")
     lines = [f"{captures}, {frames:,} frames -> {len(table):,} windows, split by {data.plan.policy}"]
     width = max(len(split) for split in table.split_names)
     for number, split in enumerate(table.split_names):
@@ -63,8 +64,10 @@ def _best_control(controls: Mapping[str, Any]) -> dict[str, str]:
     known = {name: control for name, control in controls.items() if control["difference"] is not None}
     if not known:
         return {}
-    name = max(known, key=lambda name: known[name]["auroc"])
-    return {"AUROC, best control": f"{known[name]['auroc']:.4f} ({name}). {control_verdict(known)[0]}"}
+    best = max(known, key=lambda name: known[name]["auroc"])
+    verdict, _, named = control_verdict(known)
+    doubt = "" if named == best else f" Not clearly beaten: {named}, {known[named]['auroc']:.4f}."
+    return {"AUROC, best control": f"{known[best]['auroc']:.4f} ({best}). {verdict}{doubt}"}
 
 
 def comparison_summary(comparison: Comparison) -> str:

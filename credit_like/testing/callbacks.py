@@ -33,7 +33,7 @@ class CallbackContract:
 
     def make(self, folder: Path) -> Any:
         """A fresh callback; ``folder`` is for files of its own and stays the same over a resume."""
-        raise NotImplementedError("a contract needs make(folder)")  # what a test class that forgot it fails with
+        raise NotImplementedError("a contract needs make(folder)")  # a test class forgot it
 
     def model(self) -> nn.Module:
         """The model of the run that the callback rides along."""

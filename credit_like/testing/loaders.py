@@ -31,7 +31,7 @@ class LoaderContract:
 
     def make(self) -> Any:
         """A fresh loader."""
-        raise NotImplementedError("a contract needs make()")  # what a test class that forgot it fails with
+        raise NotImplementedError("a contract needs make()")  # a test class forgot it
 
     def test_it_can_be_iterated_again(self) -> None:
         loader = self.make()

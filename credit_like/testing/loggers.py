@@ -26,13 +26,11 @@ class LoggerContract:
 
     def make(self, folder: Path) -> Logger:
         """A fresh logger that writes below ``folder``."""
-        # What a test class that forgot it fails with.
-        raise NotImplementedError("a contract needs make(folder)")
+        raise NotImplementedError("a contract needs make(folder)")  # a test class forgot it
 
     def epochs_logged(self, folder: Path) -> Points:
         """What the logger has written about epochs below ``folder``: ``{"valid_loss": [(epoch, value), ...], ...}``."""
-        # What a test class that forgot it fails with.
-        raise NotImplementedError("a contract needs epochs_logged(folder)")
+        raise NotImplementedError("a contract needs epochs_logged(folder)")  # a test class forgot it
 
     def test_it_is_a_logger(self, tmp_path: Path) -> None:
         logger = self.make(tmp_path)

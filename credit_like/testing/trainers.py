@@ -37,8 +37,7 @@ class TrainerContract:
     def make(self, folder: Path, **settings: Any) -> tuple[BaseTrainer, dict[str, Any]]:
         """The trainer, with ``settings`` in its ``conf["trainer"]`` and ``folder`` as ``save_loc``, and what to pass to
         its ``fit`` besides ``conf``."""
-        # What a test class that forgot it fails with.
-        raise NotImplementedError("a contract needs make(folder, **settings)")
+        raise NotImplementedError("a contract needs make(folder, **settings)")  # a test class forgot it
 
     def test_two_epochs_train_and_leave_log_and_checkpoint(self, tmp_path: Path) -> None:
         trainer, arguments = self._made(tmp_path)

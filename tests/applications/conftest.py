@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from applications.__main__ import main
-from credit_like.can import write_simulated_dataset
+from applications._run import open_run
+from applications.verify import BestDetector, claims_of
+from credit_like.can import read_dataset, write_simulated_dataset
+from tests.applications.tampering import Evidence
 
 #: A network and a schedule that train in a second; they come after ``gat`` on the command line.
 SMALL = (
@@ -75,3 +78,10 @@ def anomaly(logs: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -
 def run_folder(finished: Path, tmp_path: Path) -> Path:
     """A copy of the finished run that a test may damage."""
     return shutil.copytree(finished, tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def evidence(finished: Path) -> Evidence:
+    """What the run ``finished`` claims, its logs, and its detector, read once."""
+    run = open_run(finished)
+    return claims_of(run), read_dataset(run.job.data.path), BestDetector(run)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-import hashlib
 import json
 import shutil
-from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,43 +14,12 @@ import torch
 
 from applications.__main__ import main
 from applications._run import open_run
-from applications.verify import BestDetector, claims_of, described
-from credit_like.can import Dataset, read_dataset
+from applications.verify import BestDetector, described
 from credit_like.training import read_checkpoint, write_checkpoint
-from credit_like.verification import CHECKS, Check, Claims, verify
+from credit_like.verification import CHECKS, Check
+from tests.applications.tampering import Edit, Evidence, edited, false_checks, forged
 
-Edit = Callable[[dict[str, Any]], Any]
-Evidence = tuple[Claims, Dataset, BestDetector]
 SAMPLE = 10
-
-
-@pytest.fixture(scope="module")
-def evidence(finished: Path) -> Evidence:
-    """What the run claims, its logs, and its detector, read once."""
-    run = open_run(finished)
-    return claims_of(run), read_dataset(run.job.data.path), BestDetector(run)
-
-
-def false_checks(
-    claims: Claims, dataset: Dataset, detector: BestDetector, only: Collection[str], **arguments: Any
-) -> dict[str, str]:
-    """Names of the checks that fail, with what each says."""
-    checks = verify(claims, dataset.captures, dataset.duplicates, detector, only=only, **arguments)
-    return {check.name: "\n".join(check.problems) for check in checks if not check.holds}
-
-
-def edited(content: Any, edit: Edit) -> dict[str, Any]:
-    made: dict[str, Any] = copy.deepcopy(dict(content))
-    edit(made)
-    return made
-
-
-def forged(certificate: Any, edit: Edit) -> dict[str, Any]:
-    """The certificate as somebody changes it who knows how its digest is made."""
-    content = edited(certificate, edit)
-    del content["digest"]
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return content | {"digest": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def first_test_row(value: pl.Expr) -> pl.Expr:
@@ -177,94 +143,6 @@ def test_a_certificate_that_was_forged_with_its_digest(name: str, evidence: Evid
     found = false_checks(touched, dataset, detector, expected)
     for check, words in expected.items():
         assert words in found[check]
-
-
-#: The check that answers for each part of a certificate. ``format`` and ``version`` say how to read it; what the docs
-#: name as not checked (sentences, how a split was planned, a file format's digest) is missing here.
-ANSWERABLE = {
-    "format": "certificate",
-    "version": "certificate",
-    "files": "logs",
-    "duplicates": "logs",
-    "settings": "settings",
-    "embargo": "settings",
-    "groups": "groups",
-    "intervals": ("row intervals", "rows and counts"),
-    "disjointness": "disjointness",
-    "run_overlap": "frame runs",
-    "vocabulary": "vocabulary",
-    "scaler": "scaler",
-    "store": "row intervals",
-    "rows": "rows and counts",
-    "counts": "rows and counts",
-}
-NOT_CHECKED = {"digest", "reason", "notes", "layouts", "policy", "store.digest", "files.path"}
-NOT_CHECKED |= {"groups.captures.offset"}  # of a capture alone in its group: nothing depends on it
-
-
-def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where the values of plain data are; of each list its first entry stands for all."""
-    entries = (
-        value.items() if isinstance(value, dict) else list(enumerate(value))[:1] if isinstance(value, list) else ()
-    )
-    if not isinstance(value, dict | list):
-        yield path
-    for key, part in entries:
-        yield from leaves(part, (*path, key))
-
-
-def other(value: Any) -> Any:
-    """Another value of the same type, plausible at first sight."""
-    if isinstance(value, bool):
-        return not value
-    if isinstance(value, int | float):
-        return value + 1
-    return {"benign training windows": "all training windows"}.get(value, f"{value}0" if value is not None else 1.5)
-
-
-def changed_at(path: tuple[Any, ...]) -> Edit:
-    def edit(certificate: dict[str, Any]) -> None:
-        part: Any = certificate
-        for key in path[:-1]:
-            part = part[key]
-        part[path[-1]] = other(part[path[-1]])
-
-    return edit
-
-
-@pytest.mark.slow
-def test_every_value_of_a_certificate_is_answered_for(evidence: Evidence) -> None:
-    """Each is changed alone, and the digest made anew as a forger would."""
-    claims, dataset, detector = evidence
-    unseen, known = [], set(claims.certificate) - NOT_CHECKED
-    assert known == set(ANSWERABLE)
-    for path in leaves(claims.certificate):
-        if path[0] in NOT_CHECKED or ".".join(x for x in path if isinstance(x, str)) in NOT_CHECKED:
-            continue
-        touched = replace(claims, certificate=forged(claims.certificate, changed_at(path)))
-        checks = ANSWERABLE[path[0]]
-        if not false_checks(touched, dataset, detector, [checks] if isinstance(checks, str) else checks):
-            unseen.append(path)
-    assert not unseen, unseen
-
-
-@pytest.mark.slow
-def test_every_value_of_the_metrics_is_answered_for(evidence: Evidence) -> None:
-    claims, dataset, detector = evidence
-    unseen, kinds = [], {_kind(path): path for path in leaves(claims.metrics) if "undefined" not in path}
-    for path in kinds.values():
-        if path[-1] in ("no_interval", "assumption") or path == ("settings", "alarm", "n"):
-            continue  # sentences; and 1 of the last 2 is every one, as 1 of 1 is
-        touched = replace(claims, metrics=edited(claims.metrics, changed_at(path)))
-        if not false_checks(touched, dataset, detector, ["metrics"]):
-            unseen.append(path)
-    assert not unseen, unseen
-
-
-def _kind(path: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The path without the names of test sets, families and controls: one of each kind is enough."""
-    named = ("test_sets", "families", "controls", "raw_weights")
-    return tuple(key for i, key in enumerate(path) if i == 0 or path[i - 1] not in named)
 
 
 SCORE_EDITS: dict[str, tuple[pl.Expr, dict[str, str]]] = {

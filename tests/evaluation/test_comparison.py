@@ -19,7 +19,8 @@ from credit_like.evaluation import Comparison, JudgedRun, Scores, compare, with_
 from credit_like.evaluation._paired import Drawn, SharedWindows, windows_under_test
 from credit_like.evaluation.bootstrap import expanded_coverage, percentile_interval, resamples, time_blocks
 from credit_like.evaluation.comparison import Difference, Pair, Repetitions
-from credit_like.evaluation.report.verdicts import evidence, headline, repetitions, verdict
+from credit_like.evaluation.report.summary import against_controls
+from credit_like.evaluation.report.verdicts import evidence, headline, repetitions, verdict, written
 
 Simulate = Callable[..., Scores]
 Judge = Callable[..., JudgedRun]
@@ -256,6 +257,9 @@ def test_the_page_says_who_is_better_and_shows_what_differs(comparison: Comparis
     text = write(tmp_path / "page.html", comparison)
     first = text[text.index('id="summary"') : text.index('id="figures"')]
     assert "good tells attacks from normal traffic better than weak, beyond chance." in first
+    for run in comparison.runs:
+        said = against_controls(run.metrics["overall"]["controls"])[0]
+        assert f"<strong>{run.name}: {said}</strong>" in first
     difference = comparison.pairs[0].parts[0].differences["auroc"].value
     assert f'data-value="{difference!r}"' in text
     assert "<code>model.width</code>" in text
@@ -353,3 +357,10 @@ def test_the_order_of_the_rows_and_other_columns_do_not_matter(simulate_run: Sim
 def test_a_page_that_cannot_be_written_is_an_error(comparison: Comparison, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere/page\.html cannot be written"):
         write(tmp_path / "nowhere" / "page.html", comparison)
+
+
+def test_a_difference_of_shares_is_in_percentage_points() -> None:
+    figure = Difference("share_found", 1.0, 0.5, None)
+    assert written(figure, 0.5) == "+50\u202fpp"
+    assert written(figure, -0.014) == "\u22121.4\u202fpp"
+    assert written(figure, 0.0) == "0"

@@ -19,6 +19,14 @@ from credit_like.graphs import GraphStore, Segment, SplitPlan, WindowSettings
 BUSY, QUIET, LONG = 0x100, 0x200, 0x18FEF100
 
 
+def drive(t: np.ndarray, ids: np.ndarray, payload: np.ndarray, dlc: int) -> Capture:
+    """A benign capture of frames with ``dlc`` bytes each, of which ``LONG`` alone is an extended id."""
+    n = len(t)
+    length, flags, label = np.full(n, dlc, np.uint8), (ids == LONG).astype(np.uint8), np.zeros(n, np.int8)
+    frames = FrameTable.build(t, ids, payload, length, flags=flags, label=label, capture_name="drive")
+    return Capture("drive", frames, SourceFile("drive", "", "", "", n))
+
+
 @pytest.fixture(scope="module")
 def capture() -> Capture:
     """Two windows of 30 frames: three ids in turn, and in the second window ``LONG`` twice as often."""
@@ -26,16 +34,7 @@ def capture() -> Capture:
     ids = np.array(turn, np.int32)
     payload = np.zeros((60, 8), np.uint8)
     payload[:, 0] = np.arange(60)
-    frames = FrameTable.build(
-        100 + np.arange(60) * 0.01,
-        ids,
-        payload,
-        np.full(60, 2, np.uint8),
-        flags=(ids == LONG).astype(np.uint8),
-        label=np.zeros(60, np.int8),
-        capture_name="drive",
-    )
-    return Capture("drive", frames, SourceFile("drive", "", "", "", 60))
+    return drive(100 + np.arange(60) * 0.01, ids, payload, 2)
 
 
 @pytest.fixture(scope="module")
@@ -73,16 +72,7 @@ def test_the_guilty_id_comes_first_with_the_frames_around_its_first(store: Graph
 def test_the_frames_shown_are_around_the_first_of_the_highest_id(tmp_path: Path) -> None:
     ids = np.where(np.arange(40) >= 25, [LONG, BUSY] * 20, [QUIET, BUSY] * 20).astype(np.int32)
     payload = np.arange(40, dtype=np.uint8)[:, None].repeat(8, axis=1)
-    frames = FrameTable.build(
-        np.arange(40) * 0.01,
-        ids,
-        payload,
-        np.full(40, 1, np.uint8),
-        flags=(ids == LONG).astype(np.uint8),
-        label=np.zeros(40, np.int8),
-        capture_name="drive",
-    )
-    capture = Capture("drive", frames, SourceFile("drive", "", "", "", 40))
+    capture = drive(np.arange(40) * 0.01, ids, payload, 1)
     plan = SplitPlan((Segment("drive", "test", 0, 40),), "groups", ())
     store = GraphStore.build(tmp_path / "s", [capture], plan, WindowSettings(window=40), progress=False)
     (entry,) = explain(store, [(0, "")], [capture], suspects_long, DbcNames())["explanations"]

@@ -2,54 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torch_geometric.nn import GATv2Conv
 
-from credit_like.models import GAT, gat, gatv2, readout
 from credit_like.models.gatv2 import GATv2
-from credit_like.models.kernels import GroupedEdges, Layer, attend, evaluate, norm_elu, own_distances, pool
+from credit_like.models.kernels import GroupedEdges, attend, evaluate, norm_elu, own_distances, pool
 from credit_like.models.kernels.attention import gatv2_attend
 from credit_like.models.kernels.edges import group_edges
 from credit_like.models.kernels.layers import gatv2_layers
 from credit_like.models.kernels.norm import layer_norm_elu
 from credit_like.models.kernels.pool import pool_groups
-
-IN, EDGE, HEADS = 5, 2, 3
-SEED = torch.tensor([7])
-CLOSE = {torch.float64: {"rtol": 1e-10, "atol": 1e-10}, torch.float32: {"rtol": 1e-5, "atol": 1e-5}}
-#: Channels with lengths that the compiler is told, and without.
-DTYPES = pytest.mark.parametrize(
-    ("dtype", "channels"), [(torch.float64, 3), (torch.float32, 3), (torch.float32, 8)], ids=str
+from tests.models.random_graphs import (
+    CLOSE,
+    DTYPES,
+    EDGE,
+    HEADS,
+    IN,
+    evaluated,
+    graphs_apart,
+    random,
+    random_edges,
+    some_layers,
+    twins,
 )
 
-
-def random(seed: int, *shapes: tuple[int, ...], dtype: torch.dtype = torch.float64) -> Iterator[Tensor]:
-    rng = torch.Generator().manual_seed(seed)
-    for shape in shapes:
-        yield torch.randn(shape, generator=rng, dtype=dtype, requires_grad=True)
-
-
-def random_edges(seed: int, nodes: int, edges: int) -> Tensor:
-    return torch.randint(0, nodes, (2, edges), generator=torch.Generator().manual_seed(seed))
-
-
-def twins(dtype: torch.dtype, channels: int, **choice: object) -> tuple[GATv2Conv, GATv2]:
-    """PyG's layer and ours, with PyG's weights."""
-    torch.manual_seed(0)
-    given: dict[str, object] = {"heads": HEADS, "edge_dim": EDGE, "add_self_loops": False, "residual": True, **choice}
-    theirs, ours = (cls(IN, channels, **given).to(dtype) for cls in (GATv2Conv, GATv2))
-    for name, parameter in theirs.named_parameters():
-        if name.endswith("bias"):  # zeros from the constructor
-            nn.init.normal_(parameter)
-    ours.load_state_dict(theirs.state_dict())
-    return theirs, ours
+SEED = torch.tensor([7])
 
 
 def results(layer: GATv2Conv, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None) -> dict[str, Tensor]:
@@ -130,27 +112,6 @@ def test_layers_share_one_grouping() -> None:
     out, (given_index, _) = OURS(x, edges, edge_attr, return_attention_weights=True)
     assert torch.equal(out, OURS(x, edge_index, edge_attr))
     assert given_index is edge_index
-
-
-def some_layers(dtype: torch.dtype, channels: int) -> list[Layer]:
-    """Two layers of a network whose first takes IN + 2 numbers a node."""
-    torch.manual_seed(0)
-    made, inputs = [], IN + 2
-    for _ in range(2):
-        conv = GATv2(inputs, channels, heads=HEADS, edge_dim=EDGE, add_self_loops=False, residual=True).to(dtype)
-        norm = nn.LayerNorm(HEADS * channels).to(dtype)
-        for tensor in (conv.bias, conv.lin_l.bias, conv.lin_r.bias, norm.weight, norm.bias):
-            nn.init.normal_(tensor)
-        made.append(conv.layer(norm))
-        inputs = HEADS * channels
-    return [Layer(*(tensor.detach() for tensor in layer)) for layer in made]
-
-
-def evaluated(nodes: int, edges: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
-    """What ``gatv2_layers`` takes before the layers, of one graph whose ids have rows of two numbers."""
-    x, table, features = (t.detach() for t in random(0, (nodes, IN), (4, 2), (edges, EDGE), dtype=dtype))
-    found = GroupedEdges.of(random_edges(0, nodes, edges), nodes)
-    return x, torch.arange(nodes) % 4, table, features, *found[:3], torch.zeros(nodes, dtype=torch.int64), found[4]
 
 
 OPERATORS = {
@@ -255,138 +216,6 @@ def test_nan_is_not_lost() -> None:
     assert attend(torch.cat([rows, torch.ones(2, 8)], dim=1), None, None, torch.ones(1, 8), edges)[0][0].isnan().all()
 
 
-SIZES = {"num_ids": 10, "node_features": 6, "edge_features": EDGE, "width": 16, "heads": 2, "fc": (4,)}
-
-
-def batch(seed: int, nodes: int, edges: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, int]:
-    x, edge_attr = (t.detach() for t in random(seed, (nodes, 6), (edges, EDGE), dtype=torch.float32))
-    return x, torch.arange(nodes) % 10, random_edges(seed, nodes, edges), edge_attr, torch.arange(nodes) * 3 // nodes, 3
-
-
-def gradients(model: GAT, *arguments: Tensor | int) -> list[Tensor]:
-    torch.manual_seed(1)
-    return list(torch.autograd.grad(model(*arguments).square().sum(), list(model.parameters())))
-
-
-def test_the_network_is_the_one_of_torchs_operations(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.manual_seed(0)
-    model = GAT(**SIZES, dropout=0.0, unknown_rate=0.0)
-    ours = [model(*batch(0, 40, 100)), *gradients(model, *batch(0, 40, 100))]
-    for module in (gat, gatv2, readout):
-        monkeypatch.setattr(module, "compiled", lambda x: False)
-    theirs = [model(*batch(0, 40, 100)), *gradients(model, *batch(0, 40, 100))]
-    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
-
-
-@DTYPES
-@pytest.mark.parametrize(("graphs", "nodes", "edges"), [(250, 9, 12), (700, 5, 0), (1, 3000, 5000), (1, 1, 1)])
-def test_layers_by_parts_are_the_layers(dtype: torch.dtype, channels: int, graphs: int, nodes: int, edges: int) -> None:
-    """Over several parts, without edges, and where edges join all nodes; bit for bit whatever the threads."""
-    torch.manual_seed(0)
-    model = GAT(**SIZES | {"node_features": IN, "width": HEADS * channels, "heads": HEADS, "dropout": 0.3}).to(dtype)
-    for name, parameter in model.named_parameters():
-        if name.endswith("bias") or name.startswith("norms"):
-            nn.init.normal_(parameter)
-    x, edge_attr = (t.detach() for t in random(0, (graphs * nodes, IN), (graphs * edges, EDGE), dtype=dtype))
-    edge_index, batch = graphs_apart(1, graphs, nodes, edges), torch.arange(graphs).repeat_interleave(nodes)
-    given = x, torch.arange(graphs * nodes) % 10, edge_index, edge_attr, batch, graphs + 1
-    model.eval()
-    expected = model.embed(*given), model.encode(*given)  # with gradients: layer by layer
-    found = []
-    for _ in threads_one_by_one(1, 2, 3):
-        with torch.no_grad():
-            found.append((model.embed(*given), model.encode(*given)))
-    torch.testing.assert_close(found[0], expected, **CLOSE[dtype])
-    for others in found[1:]:
-        assert all(torch.equal(one, other) for one, other in zip(found[0], others, strict=True))
-
-
-def test_a_graph_that_is_not_side_by_side_is_no_reason_to_part_it() -> None:
-    """Nodes of graphs in turn, and an edge from the first graph to the last."""
-    torch.manual_seed(0)
-    model = GAT(**SIZES).eval()
-    x, ids, edge_index, edge_attr, batch, _ = batch_of_many(300, 10)
-    across = torch.cat([edge_index, torch.tensor([[0], [2999]])], dim=1), torch.cat([edge_attr, edge_attr[:1]])
-    for arguments in (
-        (x, ids, edge_index, edge_attr, torch.arange(3000) % 300, 300),
-        (x, ids, *across, batch, 300),
-    ):
-        expected = model(*arguments)
-        with torch.no_grad():
-            torch.testing.assert_close(model(*arguments), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_what_goes_by_parts() -> None:
-    model = GAT(**SIZES).eval()
-    x = torch.ones(3, 6)
-    assert not model.goes_by_parts(x)  # there would be gradients
-    with torch.no_grad():
-        assert model.goes_by_parts(x)
-        assert [GAT(**SIZES, jump=jump).eval().wants_threads(x) for jump in ("cat", "last", "max", "lstm")] == [
-            True, True, False, False
-        ]  # fmt: skip
-        assert not model.goes_by_parts(x.half())
-        assert not GAT(**SIZES, conv="gat").eval().goes_by_parts(x)
-        model.dropout.train()  # stochastic passes
-        assert not model.goes_by_parts(x)
-        assert not model.train().goes_by_parts(x)
-        norm = nn.LayerNorm(9).double()
-        assert OURS.eval().fits_evaluation(x.double())
-        assert OURS.layer(norm).weight.shape == (27, IN)
-        for choice in ({"residual": False}, {"bias": False}, {"concat": False}, {"edge_dim": None}):
-            assert not twins(torch.float64, 3, **choice)[1].eval().fits_evaluation(x.double())
-    OURS.train()
-
-
-def batch_of_many(graphs: int, nodes: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, int]:
-    edges = 12
-    x, edge_attr = (t.detach() for t in random(0, (graphs * nodes, 6), (graphs * edges, EDGE), dtype=torch.float32))
-    batch = torch.arange(graphs).repeat_interleave(nodes)
-    return x, torch.arange(graphs * nodes) % 10, graphs_apart(1, graphs, nodes, edges), edge_attr, batch, graphs
-
-
-def threads_one_by_one(*numbers: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    try:
-        for number in numbers:
-            torch.set_num_threads(number)
-            yield
-            assert torch.get_num_threads() == number  # lent, and given back
-    finally:
-        torch.set_num_threads(before)
-
-
-def graphs_apart(seed: int, graphs: int, nodes: int, edges: int) -> Tensor:
-    """Edges of many graphs side by side."""
-    first = torch.arange(graphs).repeat_interleave(edges) * nodes
-    return random_edges(seed, nodes, graphs * edges) + first
-
-
-@pytest.mark.parametrize(("graphs", "nodes", "blocks"), [(1, 3000, 1), (100, 30, 6)])
-def test_the_number_of_threads_does_not_matter(graphs: int, nodes: int, blocks: int) -> None:
-    """Bit for bit, of what is ours; BLAS, which projects the nodes, makes no such promise."""
-    n, e = 3000, 6000
-    projected, up = random(0, (n, 144), (n, 48), dtype=torch.float32)
-    features, projection, att = random(1, (e, EDGE), (EDGE, 48), (2, 24), dtype=torch.float32)
-    edges = GroupedEdges.of(graphs_apart(0, graphs, nodes, e // graphs), n)
-    assert int((edges.cuts.diff() > 0).sum()) == blocks
-    before = torch.get_num_threads()
-    found = []
-    try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            torch.manual_seed(0)
-            out = attend(projected, features, projection, att, edges, dropout=0.1)[0]
-            out = norm_elu(out, torch.ones(48), torch.zeros(48), dropout=0.1)
-            pooled = torch.cat(pool(out, torch.arange(n) // 40, n // 40)[:2])
-            inputs = [projected, features, projection, att]
-            found.append([out, pooled, *torch.autograd.grad([out, pooled], inputs, [up, torch.ones_like(pooled)])])
-    finally:
-        torch.set_num_threads(before)
-    for others in found[1:]:
-        assert all(torch.equal(one, other) for one, other in zip(found[0], others, strict=True))
-
-
 def test_blocks_are_cut_where_no_edge_passes() -> None:
     edge_index = graphs_apart(0, 250, 9, 12)
     edges = GroupedEdges.of(edge_index[:, torch.randperm(3000, generator=torch.Generator().manual_seed(0))], 2250)
@@ -398,26 +227,6 @@ def test_blocks_are_cut_where_no_edge_passes() -> None:
 
 def test_large_graphs_have_pygs_gradients_block_by_block() -> None:
     require_same(*twins(torch.float64, 3), 2250, graphs_apart(1, 250, 9, 12))
-
-
-def test_two_runs_are_equal_bit_for_bit() -> None:
-    torch.manual_seed(0)
-    model = GAT(**SIZES)
-    for one, two in zip(*(gradients(model, *batch(0, 40, 100)) for _ in range(2)), strict=True):
-        assert torch.equal(one, two)
-
-
-def test_export_and_compile_see_the_operators() -> None:
-    torch.manual_seed(0)
-    model = GAT(**SIZES).eval()
-    nodes, edges = torch.export.Dim("nodes"), torch.export.Dim("edges")
-    shapes = ({0: nodes}, {0: nodes}, {1: edges}, {0: edges}, {0: nodes}, None)
-    exported = torch.export.export(model, batch(0, 12, 30), dynamic_shapes=shapes).module()
-    torch.testing.assert_close(exported(*batch(1, 17, 25)), model(*batch(1, 17, 25)))
-    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
-    torch.testing.assert_close(gradients(compiled, *batch(0, 12, 30)), gradients(model, *batch(0, 12, 30)))
-    with torch.no_grad():
-        torch.testing.assert_close(compiled(*batch(2, 12, 30)), model(*batch(2, 12, 30)))
 
 
 def test_other_dtypes_take_pygs_path() -> None:

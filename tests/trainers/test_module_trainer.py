@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from pathlib import Path
 from typing import Any
@@ -11,87 +10,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from credit_like.config import ConfigError, UserError
 from credit_like.training import (
     Callback,
     CheckpointError,
     EarlyStopping,
-    LambdaHook,
     LRMonitor,
     ModelCheckpoint,
     NonFiniteLossError,
 )
 from credit_like.training.checkpoint import read_checkpoint, sidecar_of
 from credit_like.training.run_folder import GIVEN_UP, RunFolder
+from tests.trainers.line_module import Data, Regression, trainer
 from trainers.module import ModuleTrainer, TrainerConfig
-
-
-class Regression(nn.Module):
-    """A line, with the steps that a ModuleTrainer calls."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.line = nn.Linear(4, 1)
-        self.calls: list[Any] = []
-
-    def setup(self, datamodule: Any) -> None:
-        self.calls.append("setup")
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.line(x)  # type: ignore[no-any-return]
-
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        self.calls.append(("train", batch_idx))
-        return nn.functional.mse_loss(self(batch[0]), batch[1])
-
-    def validation_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
-        return {"val_loss": nn.functional.mse_loss(self(batch[0]), batch[1]), "val_bias": self.line.bias}
-
-    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int) -> dict[str, float]:
-        return {"index": float(dataloader_idx)}
-
-    def build_optimizers(self, max_epochs: int) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), 0.05)
-
-
-class Data:
-    """Batches of one random line."""
-
-    def __init__(self, several: bool = False) -> None:
-        generator = torch.Generator().manual_seed(0)
-        target = torch.randn(4, 1, generator=generator)
-        xs = [torch.randn(8, 4, generator=generator) for _ in range(5)]
-        self.loader, self.several, self.stages = [(x, x @ target) for x in xs], several, list[str]()
-
-    def setup(self, stage: str) -> None:
-        self.stages.append(stage)
-
-    def train_dataloader(self) -> Any:
-        return tuple(self.loader)
-
-    def val_dataloader(self) -> Any:
-        return tuple(self.loader)
-
-    def test_dataloader(self) -> Any:
-        return {"known": tuple(self.loader), "unknown": tuple(self.loader)} if self.several else Repeatable(self.loader)
-
-    def predict_dataloader(self) -> Any:
-        return Repeatable(self.loader)
-
-
-class Repeatable:
-    """One loader that is no list, so that it is not taken for several."""
-
-    def __init__(self, batches: list[Any]) -> None:
-        self.batches = batches
-
-    def __iter__(self) -> Any:
-        return iter(self.batches)
-
-
-def trainer(folder: Path, epochs: int = 3, callbacks: Any = None, **config: Any) -> ModuleTrainer:
-    settings = TrainerConfig(max_epochs=epochs, default_root_dir=str(folder), accelerator="cpu", **config)
-    return ModuleTrainer(settings, callbacks)
 
 
 def test_fit_trains_saves_and_publishes(tmp_path: Path) -> None:
@@ -311,61 +241,6 @@ def test_should_stop_ends_after_the_epoch(tmp_path: Path) -> None:
     assert face.current_epoch == 0
 
 
-class Bare:
-    def setup(self, stage: str) -> None: ...
-
-
-def test_what_cannot_be_is_said(tmp_path: Path) -> None:
-    class Two(Regression):
-        def build_optimizers(self, max_epochs: int) -> Any:
-            return [super().build_optimizers(max_epochs)], []
-
-    class Pair(Regression):
-        def build_optimizers(self, max_epochs: int) -> Any:
-            return [super(Pair, self).build_optimizers(max_epochs) for _ in range(2)]
-
-    for several in (Two(), Pair()):
-        with pytest.raises(TypeError, match="not several optimizers; got a list or tuple"):
-            trainer(tmp_path).fit(several, Data())
-    with pytest.raises(TypeError, match=r"config is a TrainerConfig\(max_epochs=\.\.\., \.\.\.\); got a dict"):
-        ModuleTrainer({"max_epochs": 2})  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="the datamodule, a list, has no setup; the docstring of ModuleTrainer says"):
-        trainer(tmp_path).fit(Regression(), [])
-    for verb, part, lacking in (
-        ("fit", Bare(), "train_dataloader and no val_dataloader"),
-        ("validate", Bare(), "val_dataloader"),
-        ("test", Bare(), "test_dataloader"),
-        ("predict", Bare(), "predict_dataloader"),
-    ):
-        with pytest.raises(TypeError, match=f"the datamodule, a Bare, has no {lacking}; the docstring of"):
-            getattr(trainer(tmp_path), verb)(Regression(), part)
-    for verb, lacking in (("fit", "training_step and no validation_step and no build_optimizers"), ("test", "validat")):
-        with pytest.raises(TypeError, match=f"the module, a Linear, has no {lacking}"):
-            getattr(trainer(tmp_path), verb)(nn.Linear(1, 1), Data())
-    with pytest.raises(AttributeError, match=r"ModuleTrainer has no 'optimiser' \(did you mean 'optimizer'\?\)"):
-        trainer(tmp_path, callbacks=LambdaHook(after_step=lambda face: face.optimiser)).fit(Regression(), Data())
-    with pytest.raises(ConfigError, match="'valid_auc' is in no row of results"):
-        trainer(tmp_path, callbacks=[EarlyStopping("val_auc")]).fit(Regression(), Data())
-    both = [EarlyStopping("val_loss"), ModelCheckpoint("val_bias", "max")]
-    with pytest.raises(ConfigError, match="one metric that decides what is best"):
-        trainer(tmp_path / "c", callbacks=both).fit(Regression(), Data())
-
-
-def test_a_run_that_is_there_is_not_begun_again_and_the_remedy_is_the_face_s(tmp_path: Path) -> None:
-    trainer(tmp_path, 1).fit(Regression(), Data())
-    with pytest.raises(
-        UserError, match=r"holds a run already; resume it \(fit with ckpt_path=\) or name another default"
-    ):
-        trainer(tmp_path, 1).fit(Regression(), Data())
-
-
-def test_a_checkpoint_that_is_not_there_leaves_nothing_behind(tmp_path: Path) -> None:
-    for path in (tmp_path / "no" / "mine.pt", tmp_path):
-        with pytest.raises(CheckpointError, match="no checkpoint at "):
-            trainer(tmp_path / "a").fit(Regression(), Data(), ckpt_path=path)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_fitted_again_it_does_not_stop_because_it_was_stopped_before(tmp_path: Path) -> None:
     face = trainer(tmp_path, epochs=2)
     face.should_stop = True
@@ -388,17 +263,6 @@ def test_the_settings_reach_the_engine(tmp_path: Path) -> None:
     engine = face.engine
     assert (engine.epochs, engine.grad_max_norm, engine.log_every_n_steps) == (9, 0.25, 7)
     assert (engine.device.type, engine.save_loc) == ("cpu", tmp_path / "checkpoints")
-
-
-def test_settings_that_cannot_be_are_told_like_all_others() -> None:
-    with pytest.raises(ConfigError) as told:
-        TrainerConfig(max_epoch=3, precision="16")
-    assert str(told.value) == (
-        "2 problems in the configuration:\n"
-        "  TrainerConfig: precision: expected '16-mixed', 'bf16-mixed' or '32', received '16'\n"
-        "  TrainerConfig: max_epoch: unknown key (did you mean 'max_epochs'?)"
-    )
-    assert list(inspect.signature(TrainerConfig).parameters)[:3] == ["max_epochs", "precision", "gradient_clip_val"]
 
 
 def test_settings_and_their_defaults() -> None:

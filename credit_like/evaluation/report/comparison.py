@@ -13,6 +13,7 @@ from credit_like.evaluation.figures import window_set
 from credit_like.evaluation.report import charts
 from credit_like.evaluation.report.markup import Cell, Html, details, join, section, table, tag
 from credit_like.evaluation.report.page import page
+from credit_like.evaluation.report.summary import against_controls
 from credit_like.evaluation.report.verdicts import (
     NAMES,
     evidence,
@@ -87,12 +88,19 @@ def _summary(comparison: Comparison, title: str) -> Html:
         sentence, style = headline(pair)
         parts.append(tag("p", tag("strong", sentence), " ", evidence(pair, comparison.coverage), class_=style))
     parts += [tag("p", repetitions(group)) for group in comparison.repetitions]
+    parts += [_controls(run) for run in comparison.runs[:SHOWN]]
     parts += [tag("p", note, class_="panel warn") for note in comparison.notes]
     for name, reasons in comparison.left_out.items():
         said = tag("ul", *(tag("li", reason) for reason in reasons))
         lead = tag("p", tag("strong", f"{name} is not comparable"), ", and none of its figures is shown here:")
         parts.append(tag("div", lead, said, class_="panel warn"))
     return tag("section", *parts, id="summary", class_="summary", aria_label="Summary")
+
+
+def _controls(run: JudgedRun) -> Html:
+    """Whether a run beats simple means, as its own report says."""
+    said, evidence, kind = against_controls(run.metrics["overall"]["controls"], run.metrics.get("fusion"))
+    return tag("p", tag("strong", f"{run.name}: {said}"), f" {evidence}", class_=f"panel {kind}".rstrip())
 
 
 def _figures(comparison: Comparison, reports: Mapping[str, str]) -> Html:
@@ -199,7 +207,7 @@ def _differences(comparison: Comparison) -> Html:
     ]
     order = ("auroc", "share_found", "recall", "f1", "fpr", "false_alarms_per_hour")
     shown = table("Differences on all test windows", ["Runs", *(NAMES[name] for name in order)], rows)
-    note = "For FPR and false alarms less is better, for all others more."
+    note = "For FPR and false alarms less is better, for all others more. pp: percentage points."
     return section("differences", "Differences", tag("p", text), shown, tag("p", note, class_="note"))
 
 

@@ -207,8 +207,14 @@ def _is_kept(metrics: Mapping[str, Any]) -> bool:
 
 
 def _controls(controls: Mapping[str, Any], fusion: Mapping[str, Any] | None = None) -> Html:
-    """One sentence: does the model beat what simple means reach. A fusion that uses one expert alone is that expert,
-    and is held against all else."""
+    verdict, evidence, kind = against_controls(controls, fusion)
+    details = tag("a", "Details", href="#controls") if kind else ""
+    return tag("p", tag("strong", verdict), f" {evidence} ", details, class_=f"panel {kind}".rstrip())
+
+
+def against_controls(controls: Mapping[str, Any], fusion: Mapping[str, Any] | None = None) -> tuple[str, str, str]:
+    """(does the model beat what simple means reach; by how much; good, warn or bad, or empty where nothing was
+    compared). A fusion that uses one expert alone is that expert, and is held against all else."""
     known = {name: figures for name, figures in controls.items() if figures["difference"] is not None}
     same = {"gat": GAT_ALONE, "anomaly": ANOMALY_ALONE}.get(fusion["rule"] if fusion else "", "")
     if same in known and len(known) > 1:
@@ -218,7 +224,7 @@ def _controls(controls: Mapping[str, Any], fusion: Mapping[str, Any] | None = No
         use = ""
     if not known:
         why = "no control was scored" if not controls else "the windows are of one class"
-        return tag("p", tag("strong", "Controls: "), f"not compared, {why}.", class_="panel")
+        return "Controls:", f"not compared, {why}.", ""
     name, best = max(known.items(), key=lambda item: item[1]["auroc"])
     verdict, kind, named = control_verdict(known)
     which = f"The best of the {len(known)}, {_rival(name)}, reaches"
@@ -230,13 +236,8 @@ def _controls(controls: Mapping[str, Any], fusion: Mapping[str, Any] | None = No
         if interval
         else "too little traffic for an interval"
     )
-    return tag(
-        "p",
-        tag("strong", verdict),
-        f" {use}{which} AUROC {ratio(best['auroc'])}; the model's differs from it by {signed(difference)} ({spread}). ",
-        tag("a", "Details", href="#controls"),
-        class_=f"panel {kind}",
-    )
+    reached = f"{which} AUROC {ratio(best['auroc'])}; the model's differs from it by {signed(difference)} ({spread})."
+    return verdict, f"{use}{reached}", kind
 
 
 def control_verdict(known: Mapping[str, Mapping[str, Any]]) -> tuple[str, str, str]:

@@ -90,7 +90,7 @@ def written(figure: Difference, value: float) -> str:
     if figure.figure == "false_alarms_per_hour":
         return ("\u2212" if value < 0 else "+") + count(abs(value)) if value else "0"
     if figure.figure in ("fpr", "share_found"):
-        return ("\u2212" if value < 0 else "+") + percent(abs(value)) if value else "0"
+        return ("\u2212" if value < 0 else "+") + percent(abs(value)).replace("%", "pp") if value else "0"
     return signed(value)
 
 
