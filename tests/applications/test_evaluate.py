@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from applications.__main__ import main
+from applications._summary import _best_control
 from credit_like.can import FrameTable, read_dataset, write_candump
 from credit_like.evaluation import AlarmRule, read_scores
 from credit_like.training import read_checkpoint, write_checkpoint
@@ -232,3 +233,14 @@ def test_what_cannot_be_predicted_says_why_and_writes_nothing(
     assert main(["predict", str(run_folder), str(log), "-o", str(output)]) == 1
     assert "metrics.json is missing" in capsys.readouterr().err
     assert not output.exists()
+
+
+def test_the_terminal_names_the_control_that_the_report_names() -> None:
+    """Where the highest is beaten and another, whose interval is wider, is not."""
+    made = [("trees", 0.95, (0.01, 0.03)), ("forest", 0.94, (-0.02, 0.08)), ("timing", 0.6, (0.3, 0.4))]
+    names = ("auroc", "difference", "difference_interval")
+    controls = {name: dict(zip(names, (auroc, 0.97 - auroc, known), strict=True)) for name, auroc, known in made}
+    said = _best_control(controls)["AUROC, best control"]
+    assert said == "0.9500 (trees). The model is not shown to beat every control. Not clearly beaten: forest, 0.9400."
+    controls["forest"]["difference_interval"] = (0.01, 0.08)
+    assert _best_control(controls)["AUROC, best control"] == "0.9500 (trees). The model beats every control."
