@@ -57,7 +57,7 @@ class LoaderSettings(Settings):
     """Sizes of batches, in windows."""
 
     batch_size: int = Field(128, ge=1, description="training windows a step")
-    eval_batch_size: int = Field(512, ge=1, description="windows at a time where no gradient is needed")
+    eval_batch_size: int = Field(1024, ge=1, description="windows at a time where no gradient is needed")
 
 
 class Job(Settings):

@@ -5,9 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from numba import njit
+from numba import config, njit
+from numba.core import codegen
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _use_whole_vectors() -> None:
+    """Let numba use all 512 bits of an AVX-512 register, where the processor is not of those that slow down for it.
+
+    LLVM takes 256 for every Intel processor; only those older than the instructions asked for here lower their clock
+    noticeably. It made a GATv2 layer's loop over the edges 1.2 times as fast. Nothing changes where ``NUMBA_CPU_NAME``
+    or ``NUMBA_CPU_FEATURES`` is set, nor once numba has compiled something for another library.
+    """
+    settings: Any = config
+    features = codegen.get_host_cpu_features()
+    if settings.CPU_NAME is None and settings.CPU_FEATURES is None and "+avx512vbmi2" in features:
+        settings.CPU_FEATURES = f"{features},-prefer-256-bit"
+
+
+_use_whole_vectors()
 
 
 def compiled(function: Function, **options: Any) -> Function:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numba.core import caching
 
+from credit_like import _compiled
 from credit_like._compiled import compiled, compiled_parser
 
 PACKAGE = Path(__file__).parents[1] / "credit_like"
@@ -64,3 +65,22 @@ def _sum(values):  # type: ignore[no-untyped-def]
     for value in values:
         total += value
     return total
+
+
+@pytest.mark.parametrize(
+    ("features", "name", "expected"),
+    [
+        ("+avx512f,+avx512vbmi2", None, "+avx512f,+avx512vbmi2,-prefer-256-bit"),
+        ("+avx512f,+avx512vbmi2", "skylake-avx512", None),  # the user has chosen
+        ("+avx512f,-avx512vbmi2", None, None),  # a processor that lowers its clock
+        ("+avx2", None, None),
+    ],
+)
+def test_vectors_are_whole_where_the_processor_does_not_slow_down(
+    features: str, name: str | None, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_compiled.codegen, "get_host_cpu_features", lambda: features)
+    monkeypatch.setattr(_compiled.config, "CPU_NAME", name)
+    monkeypatch.setattr(_compiled.config, "CPU_FEATURES", None)
+    _compiled._use_whole_vectors()
+    assert expected == _compiled.config.CPU_FEATURES

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from credit_like._compiled import compiled
+from credit_like._threads import spread
 from credit_like.config import UserError
 from credit_like.graphs._build import TENSORS
 from credit_like.graphs._tensor_files import map_tensor
@@ -18,6 +19,8 @@ from credit_like.graphs.store import GraphStore
 
 #: A store is moved to a GPU when it fills at most this share of the free memory; the rest is for the model.
 _SHARE_OF_GPU = 0.5
+#: Graphs that one thread gathers at a time, at least.
+_TOGETHER = 128
 #: What ``Batch`` makes of ``Data``; calling ``Batch`` makes the class anew for every object, for 0.3 ms.
 _BATCH: Any = type(Batch.from_data_list([Data()]))
 
@@ -150,7 +153,7 @@ def _ranges(ptr: Tensor, graphs: Tensor, total: int) -> tuple[Tensor, Tensor, Te
 
 
 def gather_compiled(packed: PackedGraphs, graphs: Tensor, nodes: int, edges: int) -> Gathered:
-    """The same on a CPU in one pass without temporaries, three times as fast there as torch's operations."""
+    """The same on a CPU in one pass without temporaries, on as many threads as torch has."""
     made = Gathered(
         x=torch.empty(nodes, packed.x.shape[1]),
         key=torch.empty(nodes, dtype=torch.int64),
@@ -162,27 +165,40 @@ def gather_compiled(packed: PackedGraphs, graphs: Tensor, nodes: int, edges: int
     )
     source = (packed.node_ptr, packed.edge_ptr, packed.x, packed.key, packed.pairs, packed.edge_attr)
     target = (made.ptr, made.edge_ptr, made.x, made.key, made.edge_index, made.edge_attr, made.batch)
-    _copy_graphs(graphs.numpy(), *(tensor.numpy() for tensor in source + target))
+    arrays = [graphs.numpy(), *(tensor.numpy() for tensor in source + target)]
+    _set_beginnings(arrays[0], *arrays[1:3], *arrays[7:9])
+    spread(_copy_graphs, -(-len(graphs) // _TOGETHER), _TOGETHER, *arrays)
     return made
 
 
 @compiled
-def _copy_graphs(
-    graphs, node_ptr, edge_ptr, x, key, pairs, edge_attr, to_ptr, to_edge_ptr, to_x, to_key, to_index, to_attr, to_batch
-):
+def _set_beginnings(graphs, node_ptr, edge_ptr, to_ptr, to_edge_ptr):
     node = edge = 0
     for b in range(len(graphs)):
         to_ptr[b], to_edge_ptr[b] = node, edge
-        for row in range(node_ptr[graphs[b]], node_ptr[graphs[b] + 1]):
+        node += node_ptr[graphs[b] + 1] - node_ptr[graphs[b]]
+        edge += edge_ptr[graphs[b] + 1] - edge_ptr[graphs[b]]
+    to_ptr[len(graphs)], to_edge_ptr[len(graphs)] = node, edge
+
+
+@compiled
+def _copy_graphs(
+    start, stop, size, graphs, node_ptr, edge_ptr, x, key, pairs, edge_attr, to_ptr, to_edge_ptr, to_x, to_key,
+    to_index, to_attr, to_batch,
+):  # fmt: skip
+    """The graphs of the blocks ``start`` to ``stop`` of ``size``."""
+    for b in range(start * size, min(stop * size, len(graphs))):
+        first = node_ptr[graphs[b]]
+        for node in range(to_ptr[b], to_ptr[b + 1]):
+            row = first + node - to_ptr[b]
             for column in range(x.shape[1]):
                 to_x[node, column] = x[row, column]
             to_key[node] = key[row]
             to_batch[node] = b
-            node += 1
-        for row in range(edge_ptr[graphs[b]], edge_ptr[graphs[b] + 1]):
+        first = edge_ptr[graphs[b]]
+        for edge in range(to_edge_ptr[b], to_edge_ptr[b + 1]):
+            row = first + edge - to_edge_ptr[b]
             for column in range(edge_attr.shape[1]):
                 to_attr[edge, column] = edge_attr[row, column]
             to_index[0, edge] = pairs[row, 0] + to_ptr[b]
             to_index[1, edge] = pairs[row, 1] + to_ptr[b]
-            edge += 1
-    to_ptr[len(graphs)], to_edge_ptr[len(graphs)] = node, edge

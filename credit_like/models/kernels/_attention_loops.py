@@ -230,20 +230,18 @@ def evaluate(
 
 
 @compiled
-def set_beside(x, ids, table, out):
-    """Set ``out`` to the rows of ``x`` and, beside each, the row of ``table`` that ``ids`` names.
+def take(table, rows, out):
+    """Set the rows of ``out`` to the rows of ``table`` that ``rows`` names.
 
-    Returns the first row whose id has no row there, or -1.
+    Returns the first place where there is no such row, or -1.
     """
-    columns, more = x.shape[1], table.shape[1]
-    for i in range(len(x)):
-        own = ids[i]
+    width = table.shape[1]
+    for i in range(len(rows)):
+        own = rows[i]
         if own < 0 or own >= len(table):
             return i
-        for c in range(columns):
-            out[i, c] = x[i, c]
-        for c in range(more):
-            out[i, columns + c] = table[own, c]
+        for c in range(width):
+            out[i, c] = table[own, c]
     return -1
 
 

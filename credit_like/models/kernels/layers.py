@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -119,8 +119,15 @@ def gatv2_layers(
         tensor.zero_()
     starts = torch.empty(x.shape[0] // _TOGETHER + 2, dtype=torch.int64)
     parts = call(part, batch, edge_index, _TOGETHER, starts)
+    columns = x.shape[1]
+    of_ids = table @ layers[0].weight[:, columns:].t()  # a row of it is what a node's id adds to its projection
+    factors = [layers[0].weight[:, :columns].t(), *(layer.weight.t() for layer in layers[1:])]
+    seen, filled, weights = _Given(*views(given)), Evaluated(*views(made)), [Layer(*views(layer)) for layer in layers]
     with lent_by_torch():
-        spread(_evaluate_parts, parts, starts.tolist(), given, layers, slope, epsilon, made)
+        spread(
+            _evaluate_parts, parts, starts.tolist(), x, *views([of_ids]), factors, seen, weights, slope, epsilon,
+            [known_lengths(layer.att, layer.projection) for layer in layers], filled,
+        )  # fmt: skip
     return made.nodes, made.total, made.top, made.size
 
 
@@ -153,38 +160,35 @@ def _empty_layers(
 
 
 def _evaluate_parts(
-    first: int, last: int, starts: list[int], given: _Given, layers: list[Layer], slope: float, epsilon: float,
-    made: Evaluated,
+    first: int, last: int, starts: list[int], x: Tensor, of_ids: Any, factors: list[Tensor], seen: _Given,
+    layers: list[Any], slope: float, epsilon: float, known: list[Any], filled: Evaluated,
 ) -> None:  # fmt: skip
-    """The parts ``first`` to ``last``."""
+    """The parts ``first`` to ``last``, from numpy views of all that compiled loops read and write."""
     torch.set_num_threads(1)
-    most, width = max(starts[k + 1] - starts[k] for k in range(first, last)), layers[0].att.numel()
-    shapes = (most, given.x.shape[1] + given.table.shape[1]), (most, 3 * width), (2, most, width)
-    entering, projected, passing = (given.x.new_empty(shape) for shape in shapes)
-    seen, filled = _Given(*views(given)), Evaluated(*views(made))
-    weights = [Layer(*views(layer)) for layer in layers]
-    n_entering, n_projected, n_passing = views((entering, projected, passing))
+    most, width = max(starts[k + 1] - starts[k] for k in range(first, last)), of_ids.shape[1] // 3
+    projected, passing = x.new_empty(most, 3 * width), x.new_empty(2, most, width)
+    n_projected, n_passing = views((projected, passing))
     for k in range(first, last):
         start, stop = starts[k], starts[k + 1]
         rows = stop - start
-        wrong = loops.set_beside(seen.x[start:stop], seen.ids[start:stop], seen.table, n_entering)
+        wrong = loops.take(of_ids, seen.ids[start:stop], n_projected)
         if wrong >= 0:
             node = start + wrong
-            raise IndexError(f"node {node} is of id {seen.ids[node]}, but the table has {len(seen.table)} rows")
-        hidden = entering[:rows]
-        for number, (layer, weight) in enumerate(zip(layers, weights, strict=True)):
-            torch.mm(hidden, layer.weight.t(), out=projected[:rows])
+            raise IndexError(f"node {node} is of id {seen.ids[node]}, but the table has {len(of_ids)} rows")
+        hidden, target = x[start:stop], projected[:rows]
+        for number, layer in enumerate(layers):
+            torch.addmm(target, hidden, factors[number], beta=int(number == 0), out=target)
             into, out = passing[number % 2, :rows], n_passing[number % 2, :rows]
             wrong = loops.evaluate(
-                n_projected[:rows], weight.bias, seen.features, weight.projection, weight.att, seen.order,
-                seen.begin[start : stop + 1], seen.source, start, slope, known_lengths(layer.att, layer.projection),
-                weight.norm_weight, weight.norm_bias, epsilon, out, filled.nodes[number, start:stop],
+                n_projected[:rows], layer.bias, seen.features, layer.projection, layer.att, seen.order,
+                seen.begin[start : stop + 1], seen.source, start, slope, known[number],
+                layer.norm_weight, layer.norm_bias, epsilon, out, filled.nodes[number, start:stop],
                 seen.batch[start:stop], filled.total[number], filled.top[number], filled.size[number],
             )  # fmt: skip
             if wrong >= 0:
                 node = start + wrong
                 raise IndexError(
-                    f"node {node} is of graph {seen.batch[node]}, but there are {made.size.shape[1]} graphs"
+                    f"node {node} is of graph {seen.batch[node]}, but there are {filled.size.shape[1]} graphs"
                 )
             hidden = into
 
