@@ -74,8 +74,8 @@ class GATv2(GATv2Conv):
 
     def layer(self, norm: nn.LayerNorm) -> Layer:
         """This layer and what normalises its nodes, for ``credit_like.models.kernels.evaluate``."""
-        weight, bias = self._side_by_side(True)
-        assert bias is not None  # as fits_evaluation says
+        weight = torch.cat([self.lin_l.weight, self.res.weight, self.lin_r.weight])
+        bias = torch.cat([self.lin_l.bias, self.bias, self.lin_r.bias])
         return Layer(weight, bias, self.lin_edge.weight.t(), self.att[0], norm.weight, norm.bias)
 
     def _edge_parts(self, edge_attr: Tensor | None) -> tuple[Any, Any]:

@@ -152,23 +152,27 @@ def attend(
 
 @compiled_arithmetic
 def attend_norm_elu(
-    projected, shift, features, projection, att, order, begin, source, origin, slope, known, weight, bias, epsilon, out
+    projected, aimed, shift, features, projection, att, order, begin, source, origin, slope, known, weight, bias,
+    epsilon, out,
 ):  # fmt: skip
-    """``attend`` and then ``norm_elu``, both without dropout, of rows ``projected + shift``. The first of them is the
-    node that ``source`` calls ``origin``; ``begin`` [len(out) + 1] is where its edges begin, and so on."""
-    heads = len(att)
+    """``attend`` and then ``norm_elu``, both without dropout. ``projected + shift`` is what a node is as a source and
+    what the sum is added to; ``aimed`` and the rest of ``shift`` what those nodes are as destinations that several
+    edges lead to, in their order. The first node is the one that ``source`` calls ``origin``; ``begin``
+    [len(out) + 1] is where its edges begin, and so on."""
     channels = att.shape[1] if known is None else len(known[0])
-    width = heads * channels if known is None else len(known[2])
+    width = att.size if known is None else len(known[2])
+    heads = width // channels
     factor = att.reshape(att.size)
     number = projected.dtype.type
     zero, one, n = number(0), number(1), number(width)
     slope, epsilon = number(slope), number(epsilon)
     own, row, mixed = np.empty(width, att.dtype), np.empty(width, att.dtype), np.empty(width, att.dtype)
     alpha = np.empty((16, heads), att.dtype)
+    met = 0
     for i in range(len(out)):
         first, last = begin[i], begin[i + 1]
         for c in range(width):
-            mixed[c] = projected[i, 2 * width + c] + shift[2 * width + c]
+            mixed[c] = projected[i, width + c] + shift[width + c]
         if last > first:  # attention sums to 1
             for c in range(width):
                 mixed[c] += shift[c]
@@ -180,7 +184,8 @@ def attend_norm_elu(
             if last - first > len(alpha):
                 alpha = np.empty((2 * (last - first), heads), att.dtype)
             for c in range(width):
-                own[c] = projected[i, width + c] + shift[c] + shift[width + c]
+                own[c] = aimed[met, c] + shift[c] + shift[2 * width + c]
+            met += 1
             for place in range(first, last):
                 j = source[place] - origin
                 _score(
@@ -214,34 +219,49 @@ def attend_norm_elu(
 
 
 @compiled
+def choose(x, begin, chosen):
+    """Copy the rows of ``x`` of nodes that several edges lead to, one behind another; return their number."""
+    met = 0
+    for i in range(len(x)):
+        if begin[i + 1] > begin[i] + 1:
+            for c in range(x.shape[1]):
+                chosen[met, c] = x[i, c]
+            met += 1
+    return met
+
+
+@compiled
 def evaluate(
-    projected, shift, features, projection, att, order, begin, source, origin, slope, known, weight, bias, epsilon, out,
-    nodes, group, total, top, count,
+    projected, aimed, shift, features, projection, att, order, begin, source, origin, slope, known, weight, bias,
+    epsilon, out, chosen, nodes, group, total, top, count,
 ):  # fmt: skip
-    """``attend_norm_elu``, and what it makes of the nodes copied to ``nodes`` and pooled into ``total``, ``top`` and
-    ``count``, where those have rows. Returns what ``pool`` does."""
+    """``attend_norm_elu``; ``choose`` from what it makes of the nodes, which is copied to ``nodes`` and pooled into
+    ``total``, ``top`` and ``count``, where those have rows. Returns what ``pool`` does."""
     attend_norm_elu(
-        projected, shift, features, projection, att, order, begin, source, origin, slope, known, weight, bias, epsilon,
-        out,
+        projected, aimed, shift, features, projection, att, order, begin, source, origin, slope, known, weight, bias,
+        epsilon, out,
     )  # fmt: skip
+    choose(out, begin, chosen)
     if len(nodes):
         nodes[:] = out
     return pool(out, group, total, top, count) if len(count) else -1
 
 
 @compiled
-def take(table, rows, out):
-    """Set the rows of ``out`` to the rows of ``table`` that ``rows`` names.
-
-    Returns the first place where there is no such row, or -1.
-    """
-    width = table.shape[1]
-    for i in range(len(rows)):
-        own = rows[i]
-        if own < 0 or own >= len(table):
+def enter(ids, of_ids, begin, projected, aimed):
+    """Set the rows of ``projected``, and of ``aimed`` for nodes that several edges lead to, to the row of ``of_ids``
+    that ``ids`` names. Returns the first node whose id has no row there, or -1."""
+    width, met = projected.shape[1], 0
+    for i in range(len(ids)):
+        own = ids[i]
+        if own < 0 or own >= len(of_ids):
             return i
         for c in range(width):
-            out[i, c] = table[own, c]
+            projected[i, c] = of_ids[own, c]
+        if begin[i + 1] > begin[i] + 1:
+            for c in range(aimed.shape[1]):
+                aimed[met, c] = of_ids[own, width + c]
+            met += 1
     return -1
 
 

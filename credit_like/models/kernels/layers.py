@@ -23,8 +23,8 @@ _TOGETHER = 1024
 class Layer(NamedTuple):
     """A GATv2 layer and the normalisation behind it.
 
-    ``weight`` [3 * H * C, D] and ``bias`` [3 * H * C] make of a node what it is as a source, as a destination and as a
-    residual; ``projection`` [K, H * C] and ``att`` [H, C] are as in ``attend``; ``norm_weight`` and ``norm_bias``
+    ``weight`` [3 * H * C, D] and ``bias`` [3 * H * C] make of a node what it is as a source, as a residual and as a
+    destination; ``projection`` [K, H * C] and ``att`` [H, C] are as in ``attend``; ``norm_weight`` and ``norm_bias``
     [H * C].
     """
 
@@ -119,9 +119,10 @@ def gatv2_layers(
         tensor.zero_()
     starts = torch.empty(x.shape[0] // _TOGETHER + 2, dtype=torch.int64)
     parts = call(part, batch, edge_index, _TOGETHER, starts)
-    columns = x.shape[1]
+    columns, width = x.shape[1], layers[0].att.numel()
     of_ids = table @ layers[0].weight[:, columns:].t()  # a row of it is what a node's id adds to its projection
-    factors = [layers[0].weight[:, :columns].t(), *(layer.weight.t() for layer in layers[1:])]
+    matrices = [layers[0].weight[:, :columns].t(), *(layer.weight.t() for layer in layers[1:])]
+    factors = [(matrix[:, : 2 * width], matrix[:, 2 * width :]) for matrix in matrices]
     seen, filled, weights = _Given(*views(given)), Evaluated(*views(made)), [Layer(*views(layer)) for layer in layers]
     with lent_by_torch():
         spread(
@@ -160,37 +161,46 @@ def _empty_layers(
 
 
 def _evaluate_parts(
-    first: int, last: int, starts: list[int], x: Tensor, of_ids: Any, factors: list[Tensor], seen: _Given,
-    layers: list[Any], slope: float, epsilon: float, known: list[Any], filled: Evaluated,
+    first: int, last: int, starts: list[int], x: Tensor, of_ids: Any, factors: list[tuple[Tensor, Tensor]],
+    seen: _Given, layers: list[Any], slope: float, epsilon: float, known: list[Any], filled: Evaluated,
 ) -> None:  # fmt: skip
-    """The parts ``first`` to ``last``, from numpy views of all that compiled loops read and write."""
+    """The parts ``first`` to ``last``, from numpy views of all that compiled loops read and write.
+
+    A node that one edge leads to takes what comes along it, whatever the node is as a destination. In windows of CAN
+    traffic two nodes of three are such, so only the others are projected to that.
+    """
     torch.set_num_threads(1)
     most, width = max(starts[k + 1] - starts[k] for k in range(first, last)), of_ids.shape[1] // 3
-    projected, passing = x.new_empty(most, 3 * width), x.new_empty(2, most, width)
-    n_projected, n_passing = views((projected, passing))
+    shapes = (most, 2 * width), (most, width), (most, x.shape[1]), (2, most, width), (most, width)
+    buffers = [x.new_empty(shape) for shape in shapes]
+    projected, aimed, entering, passing, again = buffers
+    n_projected, n_aimed, n_entering, n_passing, n_again = views(buffers)
     for k in range(first, last):
         start, stop = starts[k], starts[k + 1]
-        rows = stop - start
-        wrong = loops.take(of_ids, seen.ids[start:stop], n_projected)
+        rows, begin = stop - start, seen.begin[start : stop + 1]
+        wrong = loops.enter(seen.ids[start:stop], of_ids, begin, n_projected, n_aimed)
         if wrong >= 0:
             node = start + wrong
             raise IndexError(f"node {node} is of id {seen.ids[node]}, but the table has {len(of_ids)} rows")
-        hidden, target = x[start:stop], projected[:rows]
+        several = loops.choose(seen.x[start:stop], begin, n_entering)
+        hidden, chosen = x[start:stop], entering[:several]
+        target, aim = projected[:rows], aimed[:several]
         for number, layer in enumerate(layers):
-            torch.addmm(target, hidden, factors[number], beta=int(number == 0), out=target)
-            into, out = passing[number % 2, :rows], n_passing[number % 2, :rows]
+            for made, what, factor in zip((target, aim), (hidden, chosen), factors[number], strict=True):
+                torch.addmm(made, what, factor, beta=int(number == 0), out=made)
+            hidden, out = passing[number % 2, :rows], n_passing[number % 2, :rows]
+            chosen = again[:several]
             wrong = loops.evaluate(
-                n_projected[:rows], layer.bias, seen.features, layer.projection, layer.att, seen.order,
-                seen.begin[start : stop + 1], seen.source, start, slope, known[number],
-                layer.norm_weight, layer.norm_bias, epsilon, out, filled.nodes[number, start:stop],
-                seen.batch[start:stop], filled.total[number], filled.top[number], filled.size[number],
+                n_projected[:rows], n_aimed, layer.bias, seen.features, layer.projection, layer.att, seen.order,
+                begin, seen.source, start, slope, known[number], layer.norm_weight, layer.norm_bias, epsilon, out,
+                n_again, filled.nodes[number, start:stop], seen.batch[start:stop], filled.total[number],
+                filled.top[number], filled.size[number],
             )  # fmt: skip
             if wrong >= 0:
                 node = start + wrong
                 raise IndexError(
                     f"node {node} is of graph {seen.batch[node]}, but there are {filled.size.shape[1]} graphs"
                 )
-            hidden = into
 
 
 def _layers(parameters: Sequence[Tensor]) -> list[Layer]:
