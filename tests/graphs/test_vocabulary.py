@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from credit_like.config import UserError
 from credit_like.graphs.store import GraphStore, rows_of
-from credit_like.graphs.vocabulary import Vocabulary
+from credit_like.graphs.vocabulary import Vocabulary, look_up, look_up_on_device
 
 keys = st.integers(0, 2**33 - 1)
 
@@ -21,9 +21,23 @@ keys = st.integers(0, 2**33 - 1)
 def test_known_keys_are_numbered_in_order_and_others_are_zero(known: set[int], asked: list[int]) -> None:
     vocabulary = Vocabulary(torch.tensor(list(known), dtype=torch.int64))
     asked += list(known)
-    expected = [1 + sorted(known).index(key) if key in known else 0 for key in asked]
-    assert vocabulary(torch.tensor(asked, dtype=torch.int64)).tolist() == expected
+    for keys in (asked, sorted(asked)):
+        expected = [1 + sorted(known).index(key) if key in known else 0 for key in keys]
+        assert vocabulary(torch.tensor(keys, dtype=torch.int64)).tolist() == expected
+        assert look_up_on_device(vocabulary.keys, torch.tensor(keys, dtype=torch.int64)).tolist() == expected
     assert len(vocabulary) == len(known) + 1
+
+
+def test_keys_are_whole_numbers_of_64_bits() -> None:
+    with pytest.raises(ValueError, match=r"keys are int64; got torch\.int32"):
+        Vocabulary(torch.tensor([3]))(torch.tensor([3], dtype=torch.int32))
+
+
+@pytest.mark.parametrize("key", [torch.tensor([[7, 3], [5, 3]]), torch.tensor([3, 1, 5, 1])[::2], torch.tensor([])])
+def test_any_shape_is_looked_up(key: torch.Tensor) -> None:
+    vocabulary = Vocabulary(torch.tensor([3, 5]))
+    torch.library.opcheck(look_up, (vocabulary.keys, key.long()))
+    assert torch.equal(vocabulary(key.long()), look_up_on_device(vocabulary.keys, key.long()))
 
 
 def test_it_is_fitted_on_the_windows_given_and_no_others(store: GraphStore) -> None:
