@@ -73,7 +73,8 @@ def evaluate(
     epsilon: float,
     pooled: bool,
 ) -> Evaluated:
-    """``norm_elu(attend(linear(x, weight, bias), ...))``, layer after layer, without dropout and gradients.
+    """``norm_elu(attend(...))`` of what ``weight`` and ``bias`` make of the nodes, layer after layer, without dropout and
+    gradients.
 
     Arguments, all float tensors of one dtype, float32 or float64, on the CPU:
         x, ids, table: of the first layer, [N, .] and beside it the rows ``ids`` int64[N] of ``table`` [V, .]; in a
