@@ -73,8 +73,8 @@ def evaluate(
     epsilon: float,
     pooled: bool,
 ) -> Evaluated:
-    """``norm_elu(attend(...))`` of what ``weight`` and ``bias`` make of the nodes, layer after layer, without dropout and
-    gradients.
+    """``norm_elu(attend(...))`` of what ``weight`` and ``bias`` make of the nodes, layer after layer, without dropout
+    and gradients.
 
     Arguments, all float tensors of one dtype, float32 or float64, on the CPU:
         x, ids, table: of the first layer, [N, .] and beside it the rows ``ids`` int64[N] of ``table`` [V, .]; in a
@@ -127,7 +127,7 @@ def gatv2_layers(
     seen, filled, weights = _Given(*views(given)), Evaluated(*views(made)), [Layer(*views(layer)) for layer in layers]
     with lent_by_torch():
         spread(
-            _evaluate_parts, parts, starts.tolist(), x, *views([of_ids]), factors, seen, weights, slope, epsilon,
+            _evaluate_parts, parts, starts.tolist(), x.detach(), *views([of_ids]), factors, seen, weights, slope, epsilon,
             [known_lengths(layer.att, layer.projection) for layer in layers], filled,
         )  # fmt: skip
     return made.nodes, made.total, made.top, made.size
