@@ -127,8 +127,8 @@ def gatv2_layers(
     seen, filled, weights = _Given(*views(given)), Evaluated(*views(made)), [Layer(*views(layer)) for layer in layers]
     with lent_by_torch():
         spread(
-            _evaluate_parts, parts, starts.tolist(), x.detach(), *views([of_ids]), factors, seen, weights, slope, epsilon,
-            [known_lengths(layer.att, layer.projection) for layer in layers], filled,
+            _evaluate_parts, parts, starts.tolist(), x.detach(), *views([of_ids]), factors, seen, weights, slope,
+            epsilon, [known_lengths(layer.att, layer.projection) for layer in layers], filled,
         )  # fmt: skip
     return made.nodes, made.total, made.top, made.size
 
