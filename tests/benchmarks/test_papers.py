@@ -158,3 +158,12 @@ def test_results_keep_what_other_papers_left(tmp_path: Path, capsys: pytest.Capt
     assert "gat on cora" in capsys.readouterr().out
     with pytest.raises(UserError, match="--seeds must be at least 1"):
         papers.report("gat", "cora", "accuracy", lambda seed: 1.0, 0, path)
+
+
+def test_what_is_recorded_reaches_the_targets_over_ten_seeds() -> None:
+    recorded = json.loads(papers.RESULTS.read_text())
+    for (paper, name), target in papers.TARGETS.items():
+        found = recorded[paper][name]
+        assert len(found["seeds"]) >= 10
+        assert np.mean(found["seeds"]) == pytest.approx(found["mean"], abs=1e-4)
+        assert found["mean"] >= target
