@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from applications._cli import parser, run
+from applications import _arguments
+from applications._cli import run
 from applications._data import load_data, require_valid
 from applications._fusion import is_fusion, open_experts
 from applications._run import METRICS, open_run, read_metrics, to_json, write_text
@@ -23,20 +24,7 @@ from credit_like.graphs import GraphStore
 
 
 def main(argv: list[str]) -> None:
-    made = parser(
-        "explain",
-        "Score the window at a time again without each of its ids and transitions: what the score loses is what they\n"
-        "carried. Shown beside it: whether the ids named matter more than random ones, and the frames around it.",
-    )
-    made.add_argument("run", metavar="RUN", type=Path, help="a folder that `credit-like train` made")
-    made.add_argument("--capture", metavar="C", required=True, help="a capture, as the report names it")
-    made.add_argument("--time", metavar="T", type=float, required=True, help="seconds of the capture's clock")
-    made.add_argument("--attention", action="store_true", help="also shows what a GAT attends to")
-    made.add_argument("--dbc", metavar="FILE", type=Path, help="names ids and signals")
-    made.add_argument("-o", "--output", metavar="FILE", type=Path, help="writes the explanation as JSON too")
-    made.add_argument("--trainer", metavar="module:Class", help="as given to train")
-    made.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="data.path, where the logs lie now")
-    options = made.parse_intermixed_args(argv)
+    options = _arguments.explain(argv)
     names = DbcNames.read(options.dbc) if options.dbc else NO_NAMES
     found = explain_window(
         options.run,
