@@ -19,7 +19,7 @@ from applications.evaluate import NO_NAMES, require_same_store
 from credit_like.can import DbcNames
 from credit_like.config import UserError, closest
 from credit_like.evaluation import explain
-from credit_like.evaluation.report.alarms import carried_by_none, faithfulness
+from credit_like.evaluation.report.alarms import attack_share, carried_by_none, faithfulness, labels_ids
 from credit_like.graphs import GraphStore
 
 
@@ -92,31 +92,37 @@ def windows_at(store: GraphStore, capture: str, time: float) -> np.ndarray:
 
 
 def shown(entry: Mapping[str, Any], threshold: float | None) -> str:
-    """One explanation as text."""
+    """One explanation as text; where the log has labels, they say which ids and frames the attack has."""
     unit = "log-odds" if entry["log_odds"] else "score"
     against = "" if threshold is None else f", {'above' if entry['score'] > threshold else 'not above'} {threshold:.6g}"
     attended = any(x["attention"] is not None for x in [*entry["ids"], *entry["transitions"]])
     attention = f"{'attention':>12}" if attended else ""
+    labels = f"{'labelled attack':>18}" if labels_ids(entry) else ""
     lines = [
         f"{entry['capture']}, bus {entry['bus']}, {entry['t_start']:.3f} to {entry['t_end']:.3f} s "
         f"({entry['split']}): score {entry['score']:.6g}{against}",
         "",
-        f"{'without the id':<44}{'frames':>8}{'score':>12}{'effect (' + unit + ')':>20}{attention}",
+        f"{'without the id':<44}{'frames':>8}{'score':>12}{'effect (' + unit + ')':>20}{labels}{attention}",
     ]
-    lines += [_line(f"{x['id']} {x['name']}", x["frames"], x) for x in entry["ids"]]
+    lines += [
+        _line(f"{x['id']} {x['name']}", x["frames"], x, f"{attack_share(x):>18}" if labels else "")
+        for x in entry["ids"]
+    ]
     lines += ["", f"{'without the transition':<44}{'times':>8}{'score':>12}{'effect (' + unit + ')':>20}{attention}"]
     lines += [_line(f"{x['source']} > {x['target']}", x["count"], x) for x in entry["transitions"]]
     alone, tested = carried_by_none(entry), [entry["fidelity"]] if entry["fidelity"] else []
     lines += ["", *([alone] if alone else []), faithfulness(tested, unit), ""]
+    labelled = any(x["attack"] is not None for x in entry["frames"])
     for x in entry["frames"]:
         signals = ", ".join(f"{name} = {value}" for name, value in x["signals"].items())
-        lines.append(f"{x['t']:>18.6f}  {x['id']:<10} {x['data']:<24} {x['name']} {signals}".rstrip())
+        label = f"{'attack' if x['attack'] else '':<7}" if labelled else ""
+        lines.append(f"{x['t']:>18.6f}  {label}{x['id']:<10} {x['data']:<24} {x['name']} {signals}".rstrip())
     return "\n".join(lines)
 
 
-def _line(name: str, times: int, x: Mapping[str, Any]) -> str:
+def _line(name: str, times: int, x: Mapping[str, Any], label: str = "") -> str:
     attention = "" if x["attention"] is None else f"{x['attention']:>12.3f}"
-    return f"{name.rstrip():<44}{times:>8}{x['score_without']:>12.6g}{x['effect']:>+20.3f}{attention}"
+    return f"{name.rstrip():<44}{times:>8}{x['score_without']:>12.6g}{x['effect']:>+20.3f}{label}{attention}"
 
 
 def _threshold(folder: Path) -> float | None:
