@@ -125,6 +125,12 @@ def test_every_verb_is_a_file_that_explains_itself(capsys: pytest.CaptureFixture
         assert capsys.readouterr().out.startswith(f"usage: credit-like {verb} ")
 
 
+def test_a_folder_among_the_overrides_is_taken_for_the_logs(capsys: pytest.CaptureFixture[str]):
+    assert console.main(["train", "gat", "/logs/mine", "trainer.epochs=1"]) == 2
+    said = capsys.readouterr().err
+    assert said.endswith("error: /logs/mine is no key=value; if your logs are there, say data.path=/logs/mine\n")
+
+
 @pytest.mark.parametrize("argv", [["train"], ["compare"], ["verify", "r", "--sample", "0"], ["report", "no_folder"]])
 def test_wrong_usage_and_mistyped_folders_wait_for_no_torch(argv: list[str]):
     assert loaded_by([argv], "torch") == "[]\n"
