@@ -14,6 +14,7 @@ from torch import nn
 
 from applications import _arguments
 from applications._cli import run
+from applications._compiling import say_when_compiling
 from applications._fusion import is_fusion, predict_by_fusion
 from applications._logs import print_notes
 from applications._reading import reading_of
@@ -55,6 +56,7 @@ def predict_log(
         raise UserError(f"--output {output} cannot be written: there is no folder {output.parent}; make it first")
     run = open_run(folder, trainer)
     rule = AlarmRule.of(read_metrics(run.folder))
+    say_when_compiling()
     dataset = read_dataset(log, **(reading or ReadSettings()).model_dump())
     print_notes(dataset.notes)
     captures = dataset.captures
