@@ -6,6 +6,7 @@ import importlib
 import sys
 from difflib import get_close_matches
 
+from applications import _arguments
 from applications._cli import EXIT_DONE, EXIT_USAGE, run
 
 # A verb is the file of its name beside this one; its `main` is imported when it is called, torch and all.
@@ -51,6 +52,9 @@ def _dispatch(argv: list[str]) -> int | None:
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         print(f"error: there is no verb {verb!r}{hint}; verbs: {', '.join(VERBS)}", file=sys.stderr)
         return EXIT_USAGE
+    parse = getattr(_arguments, verb, None)
+    if parse is not None:  # help and wrong usage end here, before the verb imports torch
+        parse(rest)
     code: int | None = importlib.import_module(f"applications.{verb}").main(rest)
     return code
 

@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 EXIT_DONE, EXIT_FAILURE, EXIT_USAGE, EXIT_STOPPED = 0, 1, 2, 75  # 75 is EX_TEMPFAIL of sysexits.h: run it again
 
@@ -121,6 +122,9 @@ def parse_conf(made: argparse.ArgumentParser, argv: list[str]) -> tuple[argparse
     conf, overrides = conf_of(options)
     if conf is None:
         made.error("name a configuration: a YAML file, or one of `credit-like config list`")
+    for word in overrides:
+        if "=" not in word and ("/" in word or Path(word).exists()):
+            made.error(f"{word} is no key=value; if your logs are there, say data.path={word}")
     return options, conf, overrides
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from applications._compiling import say_when_compiling
 from applications._job import DataSettings
 from applications._logs import print_notes
 from credit_like.can import Capture, ReadSettings, read_dataset
@@ -75,6 +76,7 @@ def read_and_plan(
     if not settings.path.exists():
         seen_from = "" if settings.path.is_absolute() else f" (seen from {Path.cwd()})"
         raise UserError(f"data.path {settings.path} is not there{seen_from}; name your logs, data.path=FOLDER")
+    say_when_compiling()
     dataset = read_dataset(settings.path, **settings.model_dump(include=set(ReadSettings.model_fields)))
     print_notes(dataset.notes)
     captures = settle_labels(dataset.captures, settings.split)

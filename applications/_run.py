@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
+from applications._folder import CONFIG, run_folder
 from applications._job import Job, load_job
 from applications._registry import JobTrainer
 from credit_like.config import ConfigError, UserError, dump_config, flat
@@ -23,7 +24,7 @@ from credit_like.config.files import replacing
 from credit_like.evaluation import SCHEMA_VERSION, Metrics
 from credit_like.evaluation.report.words import plural
 
-CONFIG, CERTIFICATE, FACTS = "config.yml", "certificate.json", "run.json"
+CERTIFICATE, FACTS = "certificate.json", "run.json"
 SCORES, METRICS, LOG, REPORT = "scores.parquet", "metrics.json", "training_log.csv", "report.html"
 EXPLANATIONS = "explanations.json"
 BEST = "best_checkpoint.pt"
@@ -158,9 +159,7 @@ def open_run(folder: Path, trainer: str | None = None, overrides: Sequence[str] 
             raise ConfigError(
                 f"{override!r} cannot be changed after training; what can: {', '.join(FREE_AFTER_TRAINING)}..."
             )
-    folder = Path(folder)
-    if not (folder / CONFIG).is_file():
-        raise UserError(f"{folder} is not a run folder (no {CONFIG}); `credit-like train` makes one")
+    folder = run_folder(folder)
     job, cls = load_job(folder / CONFIG, list(overrides), trainer)
     return Run(folder, job, cls, read_json(folder / CERTIFICATE))
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from applications._cli import parser, run
+from applications import _arguments
+from applications._cli import run
+from applications._folder import run_folder
 from applications._run import CERTIFICATE, CONFIG, FACTS, REPORT, SCORES, read_json, read_metrics
 from applications._summary import comparison_summary
 from credit_like.config import UserError, flat, read_config
@@ -20,23 +22,7 @@ from credit_like.graphs import check_certificate
 
 
 def main(argv: list[str]) -> None:
-    made = parser(
-        "compare",
-        "Hold finished runs against each other on the test windows that they share: the differences of AUROC, attacks\n"
-        "found, F1, recall and false alarms, each with an interval. No logs and no checkpoints are needed.",
-    )
-    made.add_argument(
-        "runs", nargs="+", metavar="RUN", type=Path, help="folders that `credit-like evaluate` has judged"
-    )
-    made.add_argument(
-        "-o",
-        "--output",
-        metavar="FILE",
-        type=Path,
-        default=Path("comparison.html"),
-        help="the page to write (default: comparison.html)",
-    )
-    options = made.parse_args(argv)
+    options = _arguments.compare(argv)
     compare_runs(options.runs, options.output)
 
 
@@ -77,8 +63,7 @@ def run_names(folders: Sequence[Path]) -> dict[Path, str]:
     for folder, path in zip(folders, paths, strict=True):
         if paths.count(path) > 1:
             raise UserError(f"{folder} is named twice; a run is not compared with itself")
-        if not (path / CONFIG).is_file():
-            raise UserError(f"{folder} is not a run folder (no {CONFIG}); `credit-like train` makes one")
+        run_folder(folder)
     depth = next(depth for depth in itertools.count(1) if len({path.parts[-depth:] for path in paths}) == len(paths))
     return {Path(folder): "/".join(path.parts[-depth:]) for folder, path in zip(folders, paths, strict=True)}
 

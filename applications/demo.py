@@ -8,7 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from applications._cli import parser, run
+from applications import _arguments
+from applications._cli import run
 from applications._data import Data
 from applications._fusion import NothingToFuseError
 from applications._job import load_job
@@ -45,16 +46,7 @@ ATTACKS = ("dos", "fuzzing", "spoofing", "replay", "suspension", "masquerade")
 
 
 def main(argv: list[str]) -> None:
-    made = parser(
-        "demo",
-        "Logs -> graphs -> a GAT, an anomaly detector, their fusion -> scores -> reports, and one of all three.\n"
-        "Without FOLDER drives are simulated and attacked. The folder of the runs, and the simulated logs beside it,\n"
-        "take the place of those of an earlier demo.",
-    )
-    made.add_argument("data", nargs="?", metavar="FOLDER", type=Path, help="a folder of logs with labelled attacks")
-    made.add_argument("--out", metavar="OUT", type=Path, help="default: runs/demo, or runs/demo_FOLDER")
-    made.add_argument("--quick", action="store_true", help="less traffic and fewer epochs: a minute")
-    options = made.parse_args(argv)
+    options = _arguments.demo(argv)
     demo(options.data, options.out, quick=options.quick)
 
 

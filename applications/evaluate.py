@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from applications._cli import parser, run
+from applications import _arguments
+from applications._arguments import ALL, CHEAP
+from applications._cli import run
 from applications._data import Data, load_data, require_valid
 from applications._fit import fit_head_anew
 from applications._fusion import is_fusion, judge_fusion
@@ -55,37 +56,15 @@ from credit_like.evaluation.report.words import count
 from credit_like.graphs import PackedLoader
 from credit_like.graphs.plan import TRAIN
 
-CHEAP, ALL = "cheap", "all"
-
 #: Without a DBC file.
 NO_NAMES = DbcNames()
 
 
 def main(argv: list[str]) -> None:
-    made = parser(
-        "evaluate", "Score the validation and test windows of a run with its best checkpoint, and judge them."
-    )
-    made.add_argument("run", metavar="RUN", type=Path, help="a folder that `credit-like train` made")
-    made.add_argument("--trainer", metavar="module:Class", help="as given to train")
-    made.add_argument(
-        "overrides", nargs="*", default=[], metavar="key=value", help="data.path, or anything of evaluation"
-    )
-    made.add_argument("--dbc", metavar="FILE", type=Path, help="names ids and signals in the explanations of alarms")
-    add_controls(made)
-    options = made.parse_intermixed_args(argv)
+    options = _arguments.evaluate(argv)
     names = DbcNames.read(options.dbc) if options.dbc else NO_NAMES
     evaluate_run(
         options.run, trainer=options.trainer, overrides=options.overrides, names=names, controls=options.controls
-    )
-
-
-def add_controls(made: argparse.ArgumentParser) -> None:
-    """Give a verb ``--controls cheap|all``."""
-    made.add_argument(
-        "--controls",
-        choices=(CHEAP, ALL),
-        default=CHEAP,
-        help="all: also trains the same model without edges and with rewired edges (as long as training, twice)",
     )
 
 

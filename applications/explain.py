@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from applications._cli import parser, run
+from applications import _arguments
+from applications._cli import run
 from applications._data import load_data, require_valid
 from applications._fusion import is_fusion, open_experts
 from applications._run import METRICS, open_run, read_metrics, to_json, write_text
@@ -18,25 +19,12 @@ from applications.evaluate import NO_NAMES, require_same_store
 from credit_like.can import DbcNames
 from credit_like.config import UserError, closest
 from credit_like.evaluation import explain
-from credit_like.evaluation.report.alarms import carried_by_none, faithfulness
+from credit_like.evaluation.report.alarms import attack_share, carried_by_none, faithfulness, labels_ids
 from credit_like.graphs import GraphStore
 
 
 def main(argv: list[str]) -> None:
-    made = parser(
-        "explain",
-        "Score the window at a time again without each of its ids and transitions: what the score loses is what they\n"
-        "carried. Shown beside it: whether the ids named matter more than random ones, and the frames around it.",
-    )
-    made.add_argument("run", metavar="RUN", type=Path, help="a folder that `credit-like train` made")
-    made.add_argument("--capture", metavar="C", required=True, help="a capture, as the report names it")
-    made.add_argument("--time", metavar="T", type=float, required=True, help="seconds of the capture's clock")
-    made.add_argument("--attention", action="store_true", help="also shows what a GAT attends to")
-    made.add_argument("--dbc", metavar="FILE", type=Path, help="names ids and signals")
-    made.add_argument("-o", "--output", metavar="FILE", type=Path, help="writes the explanation as JSON too")
-    made.add_argument("--trainer", metavar="module:Class", help="as given to train")
-    made.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="data.path, where the logs lie now")
-    options = made.parse_intermixed_args(argv)
+    options = _arguments.explain(argv)
     names = DbcNames.read(options.dbc) if options.dbc else NO_NAMES
     found = explain_window(
         options.run,
@@ -104,31 +92,37 @@ def windows_at(store: GraphStore, capture: str, time: float) -> np.ndarray:
 
 
 def shown(entry: Mapping[str, Any], threshold: float | None) -> str:
-    """One explanation as text."""
+    """One explanation as text; where the log has labels, they say which ids and frames the attack has."""
     unit = "log-odds" if entry["log_odds"] else "score"
     against = "" if threshold is None else f", {'above' if entry['score'] > threshold else 'not above'} {threshold:.6g}"
     attended = any(x["attention"] is not None for x in [*entry["ids"], *entry["transitions"]])
     attention = f"{'attention':>12}" if attended else ""
+    labels = f"{'labelled attack':>18}" if labels_ids(entry) else ""
     lines = [
         f"{entry['capture']}, bus {entry['bus']}, {entry['t_start']:.3f} to {entry['t_end']:.3f} s "
         f"({entry['split']}): score {entry['score']:.6g}{against}",
         "",
-        f"{'without the id':<44}{'frames':>8}{'score':>12}{'effect (' + unit + ')':>20}{attention}",
+        f"{'without the id':<44}{'frames':>8}{'score':>12}{'effect (' + unit + ')':>20}{labels}{attention}",
     ]
-    lines += [_line(f"{x['id']} {x['name']}", x["frames"], x) for x in entry["ids"]]
+    lines += [
+        _line(f"{x['id']} {x['name']}", x["frames"], x, f"{attack_share(x):>18}" if labels else "")
+        for x in entry["ids"]
+    ]
     lines += ["", f"{'without the transition':<44}{'times':>8}{'score':>12}{'effect (' + unit + ')':>20}{attention}"]
     lines += [_line(f"{x['source']} > {x['target']}", x["count"], x) for x in entry["transitions"]]
     alone, tested = carried_by_none(entry), [entry["fidelity"]] if entry["fidelity"] else []
     lines += ["", *([alone] if alone else []), faithfulness(tested, unit), ""]
+    labelled = any(x["attack"] is not None for x in entry["frames"])
     for x in entry["frames"]:
         signals = ", ".join(f"{name} = {value}" for name, value in x["signals"].items())
-        lines.append(f"{x['t']:>18.6f}  {x['id']:<10} {x['data']:<24} {x['name']} {signals}".rstrip())
+        label = f"{'attack' if x['attack'] else '':<7}" if labelled else ""
+        lines.append(f"{x['t']:>18.6f}  {label}{x['id']:<10} {x['data']:<24} {x['name']} {signals}".rstrip())
     return "\n".join(lines)
 
 
-def _line(name: str, times: int, x: Mapping[str, Any]) -> str:
+def _line(name: str, times: int, x: Mapping[str, Any], label: str = "") -> str:
     attention = "" if x["attention"] is None else f"{x['attention']:>12.3f}"
-    return f"{name.rstrip():<44}{times:>8}{x['score_without']:>12.6g}{x['effect']:>+20.3f}{attention}"
+    return f"{name.rstrip():<44}{times:>8}{x['score_without']:>12.6g}{x['effect']:>+20.3f}{label}{attention}"
 
 
 def _threshold(folder: Path) -> float | None:

@@ -12,10 +12,12 @@ import polars as pl
 from numpy.typing import NDArray
 from torch import nn
 
-from applications._cli import parser, run
+from applications import _arguments
+from applications._cli import run
+from applications._compiling import say_when_compiling
 from applications._fusion import is_fusion, predict_by_fusion
 from applications._logs import print_notes
-from applications._reading import add_reading, reading_of
+from applications._reading import reading_of
 from applications._run import open_run, read_metrics
 from applications._scoring import restored_trainer, scores_frame, window_scores
 from credit_like.can import Capture, ReadSettings, read_dataset
@@ -32,17 +34,7 @@ COLUMNS = ("capture", "bus", "row_start", "row_stop", "t_start", "t_end", "score
 
 
 def main(argv: list[str]) -> None:
-    made = parser(
-        "predict",
-        "Score every window of new logs. The table has one row a window: capture, bus, rows, start and end (seconds\n"
-        "of the log's clock), score, and whether it alarms, by the threshold and the alarm stage of RUN/metrics.json.",
-    )
-    made.add_argument("run", metavar="RUN", type=Path, help="a folder that `credit-like train` made")
-    made.add_argument("log", metavar="LOG", type=Path, help="a log, or a folder of logs")
-    made.add_argument("-o", "--output", metavar="FILE", type=Path, required=True, help="alarms.csv or alarms.parquet")
-    made.add_argument("--trainer", metavar="module:Class", help="as given to train")
-    add_reading(made)
-    options = made.parse_args(argv)
+    options = _arguments.predict(argv)
     table = predict_log(options.run, options.log, options.output, options.trainer, reading_of(options))
     for name, part in sorted(table.group_by("capture"), key=lambda group: str(group[0][0])):
         print(f"{name[0]}: {part.height:,} windows, {int(part['alarm'].sum()):,} alarms")
@@ -64,6 +56,7 @@ def predict_log(
         raise UserError(f"--output {output} cannot be written: there is no folder {output.parent}; make it first")
     run = open_run(folder, trainer)
     rule = AlarmRule.of(read_metrics(run.folder))
+    say_when_compiling()
     dataset = read_dataset(log, **(reading or ReadSettings()).model_dump())
     print_notes(dataset.notes)
     captures = dataset.captures

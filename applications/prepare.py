@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import sys
 
-from applications._cli import add_conf, parse_conf, parser, run
+from applications import _arguments
+from applications._cli import run
 from applications._data import certify, fit_inputs, load_data, read_and_plan, store_folder
 from applications._job import DataSettings, load_job
 from applications._run import CERTIFICATE, to_json, write_text
@@ -15,17 +16,7 @@ from credit_like.graphs import GraphStore, build_shard, merge_shards
 
 
 def main(argv: list[str]) -> None:
-    made = parser(
-        "prepare",
-        "Read the logs, plan the splits, build the graph store, and show what is in it. Many jobs can build it in\n"
-        "shards, each of which reads the logs; --merge puts them together, byte for byte what one job would build.",
-    )
-    add_conf(made)
-    made.add_argument("--trainer", metavar="module:Class", help="as for train")
-    parts = made.add_mutually_exclusive_group()
-    parts.add_argument("--shard", metavar="I/N", help="build only the I-th of N parts, I from 1")
-    parts.add_argument("--merge", action="store_true", help="make the store of its parts; the logs are not read")
-    options, source, overrides = parse_conf(made, argv)
+    options, source, overrides = _arguments.prepare(argv)
     job, _ = load_job(source, overrides, options.trainer)
     if options.shard is not None:
         print(f"shard: {_build_shard(job.data, options.shard)}")

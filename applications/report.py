@@ -5,17 +5,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from applications._cli import parser, run
+from applications import _arguments
+from applications._cli import run
 from applications._run import CONFIG, EXPLANATIONS, FACTS, LOG, REPORT, SCORES, open_run, read_json, read_metrics
 from credit_like.evaluation import read_scores, write_report
 from credit_like.graphs import check_certificate
 
 
 def main(argv: list[str]) -> None:
-    made = parser("report", "Write RUN/report.html from the run's metrics, scores, certificate and training log.")
-    made.add_argument("run", metavar="RUN", type=Path, help="a folder that `credit-like evaluate` has judged")
-    made.add_argument("--trainer", metavar="module:Class", help="as given to train")
-    options = made.parse_args(argv)
+    options = _arguments.report(argv)
     print(f"report: {report_run(options.run, options.trainer)}")
 
 

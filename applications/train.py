@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
-from applications._cli import add_conf, parse_conf, parser, run
+from applications import _arguments
+from applications._cli import run
 from applications._data import Data, certify, fit_inputs, learning_windows, load_data
 from applications._fit import fit, fit_fusion
 from applications._fusion import (
@@ -34,7 +35,7 @@ from applications._run import (
     write_text,
 )
 from applications._summary import data_summary
-from applications.evaluate import add_controls, evaluate_run
+from applications.evaluate import evaluate_run
 from credit_like.config import ConfigError, flat
 from credit_like.evaluation.report.words import count
 from credit_like.training import BaseTrainer, Stopped
@@ -44,20 +45,7 @@ from credit_like.training.rendezvous import remember, remembered
 
 
 def main(argv: list[str]) -> None:
-    made = parser(
-        "train",
-        "Train a detector and judge it on held-out traffic. The run folder, save_loc, gets config.yml,\n"
-        "training_log.csv, checkpoints, tensorboard, certificate.json, scores.parquet, metrics.json,\n"
-        "report.html, model_card.md and model.safetensors.",
-    )
-    add_conf(made)
-    made.add_argument("--resume", action="store_true", help="go on with the run in save_loc")
-    made.add_argument(
-        "--trainer", metavar="module:Class", help="a BaseTrainer subclass of yours; its module is imported"
-    )
-    made.add_argument("--no-evaluate", action="store_true", help="train only; `credit-like evaluate RUN` does the rest")
-    add_controls(made)
-    options, source, overrides = parse_conf(made, argv)
+    options, source, overrides = _arguments.train(argv)
     job, cls = load_job(source, overrides, options.trainer)
     flags = [f"--trainer {options.trainer}"] * bool(options.trainer) + ["--no-evaluate"] * options.no_evaluate
     flags += ["--controls all"] * (options.controls == "all")

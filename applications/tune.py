@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from applications._cli import EXIT_STOPPED, add_conf, parse_conf, parser, run
+from applications import _arguments
+from applications._cli import EXIT_STOPPED, run
 from applications._data import certify, fit_inputs, learning_windows, load_data
 from applications._fit import fit, fit_fusion
 from applications._fusion import is_fusion, load_fusion_data, open_experts
@@ -35,22 +36,7 @@ FREE = ("save_loc", "hpo.", "evaluation.", "data.store", "loader.eval_batch_size
 
 
 def main(argv: list[str]) -> int | None:
-    made = parser(
-        "tune",
-        "Search the settings that the configuration's hpo.space names, by Optuna. Trials are compared by the best\n"
-        "value of trainer.training_metric on validation windows; test windows are never looked at. The folder NAME\n"
-        "beside the configuration's save_loc gets each trial's log and checkpoints, best.yml and study.html.\n"
-        "Called again it goes on where it stopped, or was killed.",
-    )
-    add_conf(made)
-    made.add_argument("--study", required=True, metavar="NAME", help="its name, and that of its folder")
-    made.add_argument("--trials", type=int, metavar="N", help="trials of the whole study (default: hpo.trials)")
-    made.add_argument("--workers", type=int, default=1, metavar="W", help="processes that search at once (default: 1)")
-    made.add_argument(
-        "--storage", default="", metavar="URL", help="a database that workers on other machines reach too, as Optuna's"
-    )
-    made.add_argument("--trainer", metavar="module:Class", help="a BaseTrainer subclass of yours; it is imported")
-    options, source, overrides = parse_conf(made, argv)
+    options, source, overrides = _arguments.tune(argv)
     if options.trials is not None:
         overrides = [*overrides, f"hpo.trials={options.trials}"]
     if options.workers < 1:

@@ -7,7 +7,8 @@ import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from applications._cli import EXIT_DONE, EXIT_FAILURE, parser, run
+from applications import _arguments
+from applications._cli import EXIT_DONE, EXIT_FAILURE, run
 from applications._deployed import BestDetector, FusionDetector
 from applications._fusion import is_fusion
 from applications._run import SCORES, Run, claimed_metrics, open_run
@@ -17,29 +18,7 @@ from credit_like.verification import CHECKS, Check, Claims, Expert, read_scores_
 
 
 def main(argv: list[str]) -> int:
-    made = parser(
-        "verify",
-        "Compute again from the raw logs what a run claims: its certificate, scores and metrics, by other code than\n"
-        "that which made them (docs/verify.md). Exit code 0 when all of it holds, 1 when something is false.",
-    )
-    made.add_argument("run", metavar="RUN", type=Path, help="a folder that `credit-like evaluate` has judged")
-    made.add_argument("--data", metavar="FOLDER", type=Path, help="where the logs are now (default: where they were)")
-    made.add_argument("--sample", metavar="N", type=int, default=100, help="windows to score again (default: 100)")
-    made.add_argument("--seed", metavar="N", type=int, default=0, help="which windows (default: 0)")
-    made.add_argument("--trainer", metavar="module:Class", help="as given to train")
-    made.add_argument(
-        "--only", metavar="CHECK", action="append", choices=CHECKS, help=f"this check alone; of {', '.join(CHECKS)}"
-    )
-    made.add_argument(
-        "overrides",
-        nargs="*",
-        default=[],
-        metavar="key=value",
-        help="experts.gat, experts.anomaly: where a fusion's experts are now",
-    )
-    options = made.parse_intermixed_args(argv)
-    if options.sample < 1:
-        made.error(f"--sample must be at least 1; got {options.sample}")
+    options = _arguments.verify(argv)
     checks = verify_run(
         options.run,
         data=options.data,

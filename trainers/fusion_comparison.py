@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
@@ -25,6 +24,10 @@ from credit_like.evaluation.fusion import (
 )
 from credit_like.models.fusion import ANOMALY, GAT, FusionPolicy, FusionReward
 from trainers.expert_table import ExpertTable
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neural_network import MLPClassifier
 
 Floats = NDArray[np.float64]
 
@@ -46,6 +49,9 @@ class Combiners:
     @classmethod
     def fit(cls, policy: FusionPolicy, reward: FusionReward, table: ExpertTable) -> Combiners:
         """Of ``table``'s windows, which hold both classes. Seeded, one thread."""
+        from sklearn.linear_model import LogisticRegression  # take most of a second to import
+        from sklearn.neural_network import MLPClassifier
+
         with torch.no_grad():
             state = policy.state(table.values).double().numpy()
             alpha = int(reward(policy.fused(table.values), table.label).mean(dim=0).argmax())

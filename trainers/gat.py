@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
-from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor, nn
 
 from credit_like.config import ExpandedPath, Settings, UserError
@@ -255,6 +254,8 @@ def attack_probability(logits: Tensor) -> Tensor:
 
 def ranking(scores: Tensor, labels: Tensor) -> dict[str, float]:
     """``auroc`` and ``auprc`` of the attack class, NaN where ``labels`` hold one class only."""
+    from sklearn.metrics import average_precision_score, roc_auc_score  # takes most of a second to import
+
     truth, score = labels.cpu().numpy(), scores.detach().cpu().numpy()
     if truth.min() == truth.max():
         return {"auroc": float("nan"), "auprc": float("nan")}

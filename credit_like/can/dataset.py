@@ -15,7 +15,6 @@ from credit_like.can.captures import Capture, SourceFile
 from credit_like.can.errors import LogError, UnknownFormatError
 from credit_like.can.metadata import is_metadata, unused_metadata
 from credit_like.can.read import read_log
-from credit_like.can.readers import READERS
 
 #: Unpacking, hashing and parsing release the GIL, so that two files at a time keep two cores busy.
 _THREADS = 2
@@ -82,9 +81,12 @@ def read_dataset(
     if not found:
         looked_at = len(files) + len(metadata)
         seen = "".join(f"\n  {note}" for note in notes[:5])
+        lacks = (
+            f"none of the files in this folder (looked at: {looked_at}) is a log" if looked_at else "no file is there"
+        )
         raise LogError(
-            f"{root}: no log in this folder (files looked at: {looked_at}); known formats: {', '.join(READERS)}; "
-            f"give the folder that holds the logs{seen}"
+            f"{root}: {lacks}; put recordings of a CAN bus there (candump, Vector .asc or .blf, PCAN .trc, .mf4, "
+            f".parquet, or the CSV of a public data set: docs/formats.md), or name the folder that holds them{seen}"
         )
     notes += unused_metadata(metadata, logs)
     return Dataset(tuple(found), tuple(duplicates), tuple(notes), str(path))

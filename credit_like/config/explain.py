@@ -6,6 +6,7 @@ import re
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -13,6 +14,9 @@ from pydantic import BaseModel, ValidationError
 from credit_like.config.errors import closest
 from credit_like.config.problems import KeyPath, Problem, dotted, show
 from credit_like.config.yaml_nodes import Document, holds
+
+#: A key of another section is meant where the names are as alike as this: batchsize and batch_size are 0.95.
+_SAME = 0.9
 
 _LIST, _SECTION = "a list", "a section of keys"
 _EXPECTED = {
@@ -138,11 +142,11 @@ def _rule(finding: _Finding, schema: type[BaseModel]) -> str:
 
 def _valid_keys(path: KeyPath, schema: type[BaseModel]) -> str:
     name, here = str(path[-1]), _names_at(path[:-1], schema)
-    elsewhere = [known for known in _all_paths(schema) if known[-1] == name]
     if near := closest(name, here):
         return near
-    if elsewhere:
-        return f" (did you mean {dotted(elsewhere[0])!r}?)"
+    elsewhere = {str(known[-1]): known for known in reversed(list(_all_paths(schema)))}
+    if same := get_close_matches(name, elsewhere, n=1, cutoff=_SAME):
+        return f" (did you mean {dotted(elsewhere[same[0]])!r}?)"
     return f"; valid here: {', '.join(here)}" if 0 < len(here) <= _MAX_LISTED else ""
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -115,6 +114,8 @@ def expanded_coverage(coverage: float, blocks: int) -> float:
     expanded percentile interval of Hesterberg, "What Teachers Should Know About the Bootstrap", The American
     Statistician 69 (2015).
     """
+    from scipy import stats  # takes most of a second to import
+
     t = stats.t.ppf((1 + coverage) / 2, blocks - 1) * math.sqrt(blocks / (blocks - 1))
     return float(1 - 2 * stats.norm.sf(t))
 

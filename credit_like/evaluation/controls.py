@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest
 from threadpoolctl import threadpool_limits
 
 from credit_like.graphs.features import EDGE_FEATURES, NODE_FEATURES
 
 if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
     from credit_like.graphs.store import GraphStore
 
 Floats = NDArray[np.float64]
@@ -73,6 +74,8 @@ def control_scores(store: GraphStore, train: Ints, rows: Ints) -> dict[str, Floa
 
 def _boosted_trees(features: Floats, target: NDArray[np.bool_]) -> HistGradientBoostingClassifier:
     """Small trees, both classes of equal weight, no early stopping (which would hold windows back at random)."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
     model = HistGradientBoostingClassifier(
         max_iter=100, max_leaf_nodes=15, class_weight="balanced", early_stopping=False, random_state=0
     )
@@ -81,6 +84,9 @@ def _boosted_trees(features: Floats, target: NDArray[np.bool_]) -> HistGradientB
 
 def _forest_scores(store: GraphStore, benign: Ints, rows: Ints) -> Floats:
     """Minus the mean depth at which a window is isolated (Liu, Ting and Zhou 2008), shifted and scaled to 0 .. 1."""
+    # It takes most of a second to import; before limits on threads, which see only what is loaded.
+    from sklearn.ensemble import IsolationForest
+
     nodes, _ = _spans(store.node_ptr, benign)
     keys, number = np.unique(store.key[nodes], return_inverse=True)
     count = np.bincount(number).astype(np.float64)

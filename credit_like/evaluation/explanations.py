@@ -14,6 +14,7 @@ from torch_geometric.data import Data
 
 from credit_like.can.captures import Capture
 from credit_like.can.dbc import DbcNames, id_text
+from credit_like.can.frames import FrameTable
 from credit_like.evaluation.alarms import AlarmRule, in_sequence
 from credit_like.evaluation.figures import window_set
 from credit_like.evaluation.occlusion import Occlusion, ScoreGraphs, occlude
@@ -43,6 +44,7 @@ class IdEffect(_Part):
     id: str
     name: str = Field(description="of the message in the DBC file; empty without one")
     frames: int
+    attack_frames: int | None = Field(None, description="of them, labelled attack; null: not all have a label")
     score_without: float
     effect: float = Field(description="what deleting the id takes from the score; log-odds where log_odds is true")
     attention: float | None = Field(None, description="share of all ids' attention that it gets; null: not asked for")
@@ -72,6 +74,7 @@ class FrameLine(_Part):
     id: str
     name: str
     data: str = Field(description="payload bytes, hexadecimal")
+    attack: bool | None = Field(None, description="whether it is labelled attack; null: no label")
     signals: dict[str, str] = Field(description="signal of the DBC file -> value with unit")
 
 
@@ -167,11 +170,16 @@ def _explanation(
     windows, graph = store.windows, store.graph(index)
     keys = graph.key.tolist()
     of_node, of_edge = (None, None) if attention is None else _attention(graph, attention)
+    capture = windows.capture_names[windows.capture[index]]
+    start, stop, bus = (int(x[index]) for x in (windows.row_start, windows.row_stop, windows.bus))
+    frames = captures[capture].frames
+    frames = frames[rows_of_bus(frames, bus, start, stop)]
     ids = [
         IdEffect(
             id=id_text(keys[node]),
             name=names.message(keys[node]),
             frames=int(graph.x[node, NODE_FEATURES.index("message_count")]),
+            attack_frames=_attack_frames(frames.label[frames.key == keys[node]]),
             score_without=float(found.without_node[node]),
             effect=float(found.node_effect[node]),
             attention=None if of_node is None else float(of_node[node]),
@@ -190,8 +198,6 @@ def _explanation(
         )
         for edge in _highest(found.edge_effect)
     ]
-    capture = windows.capture_names[windows.capture[index]]
-    start, stop, bus = (int(x[index]) for x in (windows.row_start, windows.row_stop, windows.bus))
     guilty = keys[_highest(found.node_effect)[0]] if ids else keys[0]
     return Explanation(
         split=windows.split_names[windows.split[index]],
@@ -207,7 +213,7 @@ def _explanation(
         ids=ids,
         transitions=transitions,
         fidelity=None if found.fidelity is None else FidelityFigures(**asdict(found.fidelity)),
-        frames=_frames(captures[capture], bus, start, stop, guilty, names, around),
+        frames=_frames(frames, guilty, names, around),
     )
 
 
@@ -219,11 +225,12 @@ def _attention(graph: Data, attention: AttentionOf) -> tuple[NDArray[np.float64]
     return np.bincount(source, of_edge, minlength=len(graph.key)) / attending, of_edge
 
 
-def _frames(
-    capture: Capture, bus: int, start: int, stop: int, guilty: int, names: DbcNames, around: float | None
-) -> list[FrameLine]:
-    """``FRAMES`` frames of the window, around a time or the first frame of the id ``guilty``."""
-    frames = capture.frames[rows_of_bus(capture.frames, bus, start, stop)]
+def _attack_frames(label: NDArray[np.int8]) -> int | None:
+    return None if (label < 0).any() else int((label == 1).sum())
+
+
+def _frames(frames: FrameTable, guilty: int, names: DbcNames, around: float | None) -> list[FrameLine]:
+    """``FRAMES`` of a window's ``frames``, around a time or the first frame of the id ``guilty``."""
     keys = frames.key
     centre = int(np.flatnonzero(keys == guilty)[0]) if around is None else int(np.searchsorted(frames.t, around))
     first = max(0, min(centre - FRAMES // 3, len(frames) - FRAMES))
@@ -236,6 +243,7 @@ def _frames(
                 id=id_text(key),
                 name=names.message(key),
                 data=payload.hex(" ").upper(),
+                attack=None if frames.label[row] < 0 else bool(frames.label[row] == 1),
                 signals=names.signals(key, payload),
             )
         )

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -86,6 +85,13 @@ def ranking_figures(attack: Bools, score: Floats) -> tuple[dict[str, float | Non
     single = _single_class(len(attack) - benign, benign)
     if single:
         return figures, dict.fromkeys(names, single)
+    from sklearn.metrics import (  # takes most of a second to import
+        average_precision_score,
+        precision_recall_curve,
+        roc_auc_score,
+        roc_curve,
+    )
+
     undefined: dict[str, str] = {}
     figures["auroc"] = float(roc_auc_score(attack, score))
     figures["auprc"] = float(average_precision_score(attack, score))

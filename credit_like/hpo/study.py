@@ -6,6 +6,7 @@ import json
 import math
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -44,9 +45,24 @@ def open_study(
         UserError: the storage cannot be reached, or its driver is not installed.
         ConfigError: there is a study of this name with other facts or another direction; the message lists them.
     """
+    new = not folder.exists()
     (folder / LOCKS).mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / LOCKS / "open"):  # of two that meet an empty database, one makes its tables
-        return _open(name, folder, settings, direction, facts, storage)
+    lock = folder / LOCKS / "open"
+    try:
+        with FileLock(lock):  # of two that meet an empty database, one makes its tables
+            return _open(name, folder, settings, direction, facts, storage)
+    except UserError:
+        if new:
+            _remove_empty(folder, lock)
+        raise
+
+
+def _remove_empty(folder: Path, lock: Path) -> None:
+    """Take back the folder of a study that never was, unless something is in it."""
+    lock.unlink(missing_ok=True)
+    with suppress(OSError):  # not empty: another process has begun
+        lock.parent.rmdir()
+        folder.rmdir()
 
 
 def _open(

@@ -309,7 +309,7 @@ class BaseTrainer(BatchLoop):
         self._require_finite()
         self._phase = "none"
         if not self.step_state.optimizer_step and not self._skipped_in_a_row:
-            say(f"epoch {epoch} made no optimizer step: nothing called optimize(loss)")
+            say(f"epoch {epoch + 1} made no optimizer step: nothing called optimize(loss)")
         return self._results("train", returned, resumed=resumed)
 
     def _run_validation(self, epoch: int) -> Row:
@@ -369,7 +369,7 @@ class BaseTrainer(BatchLoop):
 
     def _keep_failure(self, error: BaseException) -> None:
         """Save under a name that is never resumed from, and raise in place of ``error`` what explains it better."""
-        where = f"epoch {self._epoch}, optimizer step {self.step_state.optimizer_step}"
+        where = f"epoch {self._epoch + 1}, optimizer step {self.step_state.optimizer_step}"
         clearer = explained(error, self._weight, where)
         checkpointing.keep_failure(self)
         if clearer is not None:

@@ -261,7 +261,7 @@ class BatchLoop(SettingAttributes, ABC):
             self._close_group()
         self._weight, self._shared.weight, self._shared.typical = outside
         if not self._weights:
-            raise UserError(f"the {phase} loader gave no batch in epoch {self._epoch}; is the data set empty?")
+            raise UserError(f"the {phase} loader gave no batch in epoch {self._epoch + 1}; is the data set empty?")
 
     def _between_batches(self, done: int, loader: Any, known: Position | None) -> None:
         """Save and stop here, where the subclass's code after ``optimize`` has run and no group is open."""
@@ -279,14 +279,16 @@ class BatchLoop(SettingAttributes, ABC):
             Place.BATCH, ended, self._weight, self._stop.reason, not ended and self._checkpoint_is_due()
         )
         limit = "set trainer.batches_per_epoch to at most the shortest"
-        require_as_many("training", [row[0] for row in told], f"{index + 1} of epoch {self._epoch}", limit)
+        require_as_many("training", [row[0] for row in told], f"{index + 1} of epoch {self._epoch + 1}", limit)
         stop = self._stop.settle([int(row[2]) for row in told])
         self._shared.take([row[1] for row in told], (stop, any(row[3] for row in told)))
 
     def _meet_outside_training(self, index: int, ended: bool, phase: str) -> None:
         """Before a batch of sharded weights' other phases, whose every forward pass is made by all processes."""
         told = self.processes.exchange(Place.OUTSIDE_TRAINING, ended)
-        require_as_many(phase, [row[0] for row in told], f"{index + 1} of epoch {self._epoch}", "set trainer.mode: ddp")
+        require_as_many(
+            phase, [row[0] for row in told], f"{index + 1} of epoch {self._epoch + 1}", "set trainer.mode: ddp"
+        )
 
     def _require_finite(self) -> None:
         """Before validation and saving: no loss was non-finite, and no gradient made the weights so."""
@@ -344,7 +346,7 @@ class BatchLoop(SettingAttributes, ABC):
             if self._skipped_in_a_row > self.nonfinite_limit:
                 raise NonFiniteLossError(
                     f"{self._skipped_in_a_row} optimizer steps in a row were {outcome.value} (step "
-                    f"{self.step_state.optimizer_step}, epoch {self._epoch}); lower the learning rate or set "
+                    f"{self.step_state.optimizer_step}, epoch {self._epoch + 1}); lower the learning rate or set "
                     "trainer.precision: 32"
                 )
             return outcome

@@ -165,7 +165,7 @@ class RunFolder:
                     refusals.append(f"{path} holds weights that {state['altered_by']} altered after training")
                     continue
                 if state.get("at_failure"):
-                    refusals.append(f"{path} is the state at a failure, somewhere within epoch {state['epoch']}")
+                    refusals.append(f"{path} is the state at a failure, somewhere within epoch {state['epoch'] + 1}")
                     continue
                 if path in (wanted, latest):
                     self._latest_digest = file_digest(path) if path == latest else None

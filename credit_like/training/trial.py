@@ -34,4 +34,4 @@ def pruned_error(epoch: int, metric: str, value: float) -> Exception:
     """What ``fit`` raises for a pruned trial, everything closed."""
     from optuna import TrialPruned  # only a trial needs it
 
-    return TrialPruned(f"pruned after epoch {epoch}: {metric} {value:.6g}")
+    return TrialPruned(f"pruned after epoch {epoch + 1}: {metric} {value:.6g}")

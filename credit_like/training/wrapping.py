@@ -82,8 +82,8 @@ def require_same_weights(model: nn.Module, processes: Processes, epoch: int) -> 
     norms = [row[0] for row in processes.exchange(Place.EPOCH, norm)]
     if not all(math.isclose(norm, norms[0], rel_tol=1e-6) for norm in norms if math.isfinite(norm)):
         raise UserError(
-            f"the weights of the processes have parted in epoch {epoch} (their norms are {norms}): forward passes must "
-            "go through self.model(...), one before each optimize, and nothing else may change a weight"
+            f"the weights of the processes have parted in epoch {epoch + 1} (their norms are {norms}): forward passes "
+            "must go through self.model(...), one before each optimize, and nothing else may change a weight"
         )
 
 

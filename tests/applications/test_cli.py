@@ -12,10 +12,15 @@ from pathlib import Path
 import pytest
 
 from applications import __main__ as console
+from applications._arguments import CHECKS
 from applications._cli import add_conf, parse_conf, parser, run
+from credit_like import verification
 from credit_like.config import ConfigError, UserError
 
 ROOT = Path(__file__).parents[2]
+
+#: Verbs that import numpy or pydantic for their own arguments.
+LIGHT = ("simulate", "inject", "config")
 
 
 def raising(error: BaseException) -> Callable[[list[str]], int | None]:
@@ -120,13 +125,35 @@ def test_every_verb_is_a_file_that_explains_itself(capsys: pytest.CaptureFixture
         assert capsys.readouterr().out.startswith(f"usage: credit-like {verb} ")
 
 
+def test_a_folder_among_the_overrides_is_taken_for_the_logs(capsys: pytest.CaptureFixture[str]):
+    assert console.main(["train", "gat", "/logs/mine", "trainer.epochs=1"]) == 2
+    said = capsys.readouterr().err
+    assert said.endswith("error: /logs/mine is no key=value; if your logs are there, say data.path=/logs/mine\n")
+
+
+@pytest.mark.parametrize("argv", [["train"], ["compare"], ["verify", "r", "--sample", "0"], ["report", "no_folder"]])
+def test_wrong_usage_and_mistyped_folders_wait_for_no_torch(argv: list[str]):
+    assert loaded_by([argv], "torch") == "[]\n"
+
+
 def test_help_waits_for_nothing_heavy():
+    helps = [["--help"], *([verb, "--help"] for verb in console.VERBS if verb not in LIGHT)]
+    assert loaded_by(helps, "torch", "pydantic", "numpy", "polars") == "[]\n"
+    assert loaded_by([[verb, "--help"] for verb in LIGHT], "torch") == "[]\n"
+
+
+def loaded_by(commands: list[list[str]], *packages: str) -> str:
+    """Which of ``packages`` a fresh interpreter holds after the commands."""
     code = (
-        "import sys; from applications.__main__ import main; main(['--help']); "
-        "print(sorted({'torch', 'pydantic', 'numpy', 'polars'} & set(sys.modules)), file=sys.stderr)"
+        f"import sys; from applications.__main__ import main\nfor argv in {commands}: main(argv)\n"
+        f"print(sorted(set({packages}) & set(sys.modules)), file=sys.__stdout__)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stderr == "[]\n"
+    return done.stdout.splitlines(keepends=True)[-1]
+
+
+def test_the_checks_that_can_be_named_are_those_there_are():
+    assert CHECKS == verification.CHECKS
 
 
 def test_a_reader_that_goes_away_and_a_full_disk_are_no_internal_errors():

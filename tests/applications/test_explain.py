@@ -43,8 +43,12 @@ def test_any_window_can_be_explained(finished: Path, tmp_path: Path, capsys: Out
     assert any(abs(frame["t"] - time) < 0.05 for frame in entry["frames"])
     shown = capsys.readouterr().out
     assert f"{row['capture']}, bus 0, {row['t_start']:.3f} to {row['t_end']:.3f} s ({row['split']}): score " in shown
-    assert re.search(r"^0x[0-9A-F]+ +\d+ +[\d.e-]+ +[+-][\d.]+$", shown, re.MULTILINE)
+    assert re.search(r"^0x[0-9A-F]+ +\d+ +[\d.e-]+ +[+-][\d.]+ +\d+ of \d+$", shown, re.MULTILINE)
     assert re.search(r"^0x[0-9A-F]+ > 0x[0-9A-F]+ +\d+ +[\d.e-]+ +[+-][\d.]+$", shown, re.MULTILINE)
+    attacks = [frame["attack"] for frame in entry["frames"]]
+    assert any(attacks)  # the window that scores highest
+    assert len(re.findall(r"^ +[\d.]+  attack 0x", shown, re.MULTILINE)) == sum(attacks)
+    assert f"{entry['ids'][0]['attack_frames']} of {entry['ids'][0]['frames']}\n" in shown
     assert "Deleting the 3 highest ids of a window changes its log-odds by" in shown
     assert entry["ids"][0]["id"] in shown
 

@@ -116,7 +116,7 @@ class TestFolder:
     def test_how_to_read_holds_for_every_log(self, tmp_path: Path) -> None:
         for name in ("a.log", "b.log"):
             (tmp_path / name).write_text("what is this\n" * 60 + f"(5.000000) can0 12{name[0]}#00\n" * 40)
-        with pytest.raises(LogError, match="no log in this folder"):
+        with pytest.raises(LogError, match="none of the files in this folder"):
             read_dataset(tmp_path, progress=False)
         dataset = read_dataset(tmp_path, progress=False, format="candump", max_bad_lines=0.6, assume_rate=10)
         assert [capture.source.format for capture in dataset.captures] == ["candump"] * 2
@@ -129,8 +129,12 @@ class TestFolder:
             read_dataset(folder, progress=False)
 
     def test_a_folder_without_any_log_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(LogError, match=r"no file is there; put recordings of a CAN bus there \(candump, "):
+            read_dataset(tmp_path)
         (tmp_path / "README").write_text("nothing here")
-        with pytest.raises(LogError, match=r"no log in this folder \(files looked at: 1\); known formats: .*candump"):
+        with pytest.raises(
+            LogError, match=r"none of the files in this folder \(looked at: 1\) is a log; put recordings"
+        ):
             read_dataset(tmp_path)
         with pytest.raises(LogError, match="no such file"):
             read_dataset(tmp_path / "nowhere")

@@ -131,6 +131,7 @@ def test_one_wrong_file(text: str, expected: str):
     [
         ("trainer.epochs=x", "command line: trainer.epochs=x: expected an integer, received 'x'"),
         ("trainer={epoch: 3}", "command line: trainer={epoch: 3}: trainer.epoch: unknown key (did you mean 'epochs'?)"),
+        ("trainer.weight=3", "command line: trainer.weight=3: unknown key (did you mean 'weights'?)"),
         (
             "trainer.betas=[",
             "command line: trainer.betas=[: not valid YAML: while parsing a flow node, expected the node content, but found '<stream end>'",

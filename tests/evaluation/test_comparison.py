@@ -305,6 +305,16 @@ def test_a_figure_that_is_undefined_in_one_run_has_no_mean(repeated: Comparison)
     assert "AUROC undefined, F1 0." in repetitions(hurt)
 
 
+def test_a_figure_that_is_the_same_in_each_run_has_no_spread(repeated: Comparison) -> None:
+    group = repeated.repetitions[0]
+    metrics = []
+    for run in group.runs:
+        overall = run.metrics["overall"]
+        metrics.append({**run.metrics, "overall": {**overall, "windows": overall["windows"] | {"fpr": 0.0}}})
+    calm = Repetitions(tuple(replace(run, metrics=own) for run, own in zip(group.runs, metrics, strict=True)))
+    assert repetitions(calm).endswith(", FPR 0\u202f% in each.")
+
+
 def test_the_page_shows_figures_over_seeds(repeated: Comparison, tmp_path: Path) -> None:
     text = write(tmp_path / "page.html", repeated)
     mean, std = repeated.repetitions[0].mean_and_std("auroc") or (None, None)

@@ -252,9 +252,7 @@ def test_a_timeline_has_the_alarms_of_its_capture_as_a_table(page: str, run: Sco
     threshold = evaluate(run, EvaluationSettings(bootstrap_rounds=100))["calibration"]["threshold"]
     alarm = (pl.col("split") == "test") & (pl.col("score") > threshold)
     benign = (pl.col("label") == 0) & ~pl.col("in_interval")
-    shown = re.findall(
-        r"<td[^>]*>([\d\u202f]+)</td><td[^>]*>([\d\u202f]+)</td></tr>", page[page.index('id="alarms"') :]
-    )
+    shown = re.findall(r"<td[^>]*>([\d,]+)</td><td[^>]*>([\d,]+)</td></tr>", page[page.index('id="alarms"') :])
     assert sum(int(hits) for hits, _ in shown) == run.frame.filter(alarm & ~benign).height
     assert sum(int(false) for _, false in shown) == run.frame.filter(alarm & benign).height
 

@@ -57,7 +57,8 @@ def test_the_guilty_id_comes_first_with_the_frames_around_its_first(store: Graph
     ]  # fmt: skip
     assert entry["score"] == 0.9
     assert entry["ids"][0] | {"effect": 0} == {
-        "id": "0x18FEF100", "name": "", "frames": 14, "score_without": 0.2, "effect": 0, "attention": None,
+        "id": "0x18FEF100", "name": "", "frames": 14, "attack_frames": 0, "score_without": 0.2, "effect": 0,
+        "attention": None,
     }  # fmt: skip
     assert entry["ids"][0]["effect"] == pytest.approx(np.log(9) + np.log(4))
     assert {x["id"] for x in entry["ids"]} == {"0x18FEF100", "0x100", "0x200"}
@@ -66,7 +67,23 @@ def test_the_guilty_id_comes_first_with_the_frames_around_its_first(store: Graph
     assert len(frames) == FRAMES
     assert [x["data"] for x in frames] == [f"{row:02X} 00" for row in range(30, 30 + FRAMES)]
     assert "0x18FEF100" in {x["id"] for x in frames}
+    assert not any(x["attack"] for x in frames)
     assert frames[0]["t"] == pytest.approx(100.3)
+
+
+def test_frames_and_ids_say_what_is_labelled_attack(store: GraphStore, capture: Capture) -> None:
+    label = np.zeros(60, np.int8)
+    label[31:34], label[40] = 1, -1  # of the second window; one of its frames has no label
+    columns = {name: getattr(capture.frames, name) for name in ("t", "id", "payload", "length", "flags")}
+    frames = FrameTable.build(**columns, label=label, capture_name="drive")
+    seen = Capture("drive", frames, capture.source)
+    entry = explain(store, [(1, "")], [seen], suspects_long, DbcNames())["explanations"][0]
+    assert [x["attack"] for x in entry["frames"]] == [False, True, True, True, *[False] * 6, None, False]
+    keys, mine = frames.id[30:60], label[30:60]
+    for x in entry["ids"]:
+        of_id = mine[keys == int(x["id"], 16)]
+        assert x["attack_frames"] == (None if (of_id < 0).any() else int(of_id.sum()))
+    assert {x["attack_frames"] for x in entry["ids"]} >= {None, 2}
 
 
 def test_the_frames_shown_are_around_the_first_of_the_highest_id(tmp_path: Path) -> None:

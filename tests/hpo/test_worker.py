@@ -164,7 +164,8 @@ def test_two_spaces_under_one_name_are_refused(tmp_path: Path) -> None:
 )
 def test_a_storage_that_does_not_work(storage: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message) as refused:
-        open_study("one", tmp_path, settings(3), "min", {}, storage)
+        open_study("one", tmp_path / "new", settings(3), "min", {}, storage)
+    assert not list(tmp_path.iterdir())  # no folder of a study that never was
     assert "secret" not in str(refused.value)
 
 

@@ -144,7 +144,7 @@ def test_the_state_at_a_failure_is_no_place_to_go_on_from(tmp_path: Path, capsys
     model = Regression()
     trainer(tmp_path).fit(model, Data(), ckpt_path=aside)
     said = capsys.readouterr().err
-    assert f"not resumed from: {aside} is the state at a failure, somewhere within epoch 1" in said
+    assert f"not resumed from: {aside} is the state at a failure, somewhere within epoch 2" in said
     assert "resuming from checkpoint.pt: 1 epoch(s) done" in said
     assert model.calls.count(("train", 0)) == 2
 

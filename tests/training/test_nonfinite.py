@@ -50,7 +50,7 @@ def test_too_many_skipped_steps_in_a_row_end_the_run(tmp_path: Path) -> None:
     trainer = trainer_of(net_of(), tmp_path, NaNAt, on_nonfinite="skip", nonfinite_limit=3)
     trainer.bad = tuple(range(2, 99))
     with pytest.raises(
-        NonFiniteLossError, match=r"optimizer steps in a row were skipped, non-finite \(step 2, epoch 0"
+        NonFiniteLossError, match=r"optimizer steps in a row were skipped, non-finite \(step 2, epoch 1"
     ):
         trainer.fit({}, data_of([4] * 20), optimizer=optimizer_of("sgd", trainer.model))
     assert trainer.outcomes.count(StepOutcome.SKIPPED_NONFINITE) <= 4

@@ -39,7 +39,7 @@ def test_an_empty_loader_is_an_error(which: int, phase: str, tmp_path: Path) -> 
     trainer = Scripted(Net(), 0, {"save_loc": str(tmp_path)})
     loaders: list[Any] = [batches_of(), batches_of()]
     loaders[which] = []
-    with pytest.raises(UserError, match=f"the {phase} loader gave no batch in epoch 0; is the data set empty"):
+    with pytest.raises(UserError, match=f"the {phase} loader gave no batch in epoch 1; is the data set empty"):
         trainer.fit({}, *loaders, torch.optim.SGD(trainer.model.parameters(), 0.01))
 
 

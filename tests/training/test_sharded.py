@@ -233,7 +233,7 @@ def said(act: Callable[[], Any]) -> str:
 def test_what_cannot_be_sharded_is_said(tmp_path: Path) -> None:
     for scalar, uneven, tied, early in results(together(refusals, tmp_path, tmp_path)):
         assert "the parameter temperature has no dimension to split: give it the shape (1,)" in scalar
-        assert "the prediction loaders differ in length: of batch 2 of epoch 0, process 0 has no more" in uneven
+        assert "the prediction loaders differ in length: of batch 2 of epoch 1, process 0 has no more" in uneven
         assert "middle.weight and inner.weight are one parameter, which cannot be in two units: leave middle" in tied
         assert "none of the optimizer's parameters is one of trainer.model's" in early
 

@@ -66,7 +66,7 @@ def test_every_process_takes_the_same_decision(tmp_path: Path) -> None:
     rows, limited, pruned = first
     assert rows == [(0, 2.0), (1, 1.5), (2, 4.5), (3, 4.5)]
     assert limited.startswith("Stopped stopped by the time limit of 1e-09 minutes")
-    assert pruned.startswith("TrialPruned pruned after epoch 2: valid_loss 4.5")
+    assert pruned.startswith("TrialPruned pruned after epoch 3: valid_loss 4.5")
     assert (tmp_path / "pruned" / "trial_results" / "trial_4" / "checkpoint.pt").exists()
 
 
@@ -145,10 +145,10 @@ def mishaps(rank: int, folder: Path) -> dict[str, str]:
 
 
 MISHAPS = {
-    "unequal": "the training loaders differ in length: of batch 3 of epoch 0, process 0 has, process 1 has no more. "
+    "unequal": "the training loaders differ in length: of batch 3 of epoch 1, process 0 has, process 1 has no more. "
     "Give each process as many batches as the others (PartitionedBatchSampler does)",
     "leaving": "the processes of this run have parted: process 0 goes on to another batch, process 1 has ended its ep",
-    "bypassing": "the weights of the processes have parted in epoch 0 (their norms are [",
+    "bypassing": "the weights of the processes have parted in epoch 1 (their norms are [",
     "alike": "train_loader would give each of the 2 processes the same batches: give a DataLoader batch_sampler=Part",
     "wrong share": "train_loader is the share of process 1 of 3, but this is process ",
     "unknown": "done",

@@ -81,7 +81,7 @@ def test_a_pruned_trial_closes_everything_and_raises(tmp_path: Path) -> None:
 
     trial = Fake(prune_at=1)
     trainer = Scripted(Net(), 0, {"save_loc": str(tmp_path), "trainer": {"epochs": 9}}, loggers=[Logger()])
-    with pytest.raises(optuna.TrialPruned, match="epoch 1: valid_loss 1"):
+    with pytest.raises(optuna.TrialPruned, match="epoch 2: valid_loss 1"):
         trainer.fit({}, batches_of(), batches_of(), torch.optim.SGD(trainer.model.parameters(), 0.01), trial=trial)
     assert closed == ["logger"]
     assert read_checkpoint(tmp_path / "trial_results" / "trial_7" / "checkpoint.pt")["epoch"] == 1

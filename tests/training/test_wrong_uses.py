@@ -140,7 +140,7 @@ def test_an_epoch_that_learns_nothing_is_said(tmp_path: Path, capsys: pytest.Cap
             for x, _ in self.batches(trainloader):
                 self.record("loss", self.model(x).mean())
 
-    said = "epoch 0 made no optimizer step: nothing called optimize(loss)"
+    said = "epoch 1 made no optimizer step: nothing called optimize(loss)"
     fit_scripted(tmp_path / "a", kind=Forgetful, epochs=1)
     assert said in capsys.readouterr().err
     fit_scripted(tmp_path / "b", epochs=1)

@@ -69,8 +69,13 @@ def _alarm(entry: Mapping[str, Any], *, unfolded: bool) -> Html:
     if entry["ids"]:
         first = entry["ids"][0]
         title += ", by no id alone" if alone else f", most by {first['id']} {first['name']}".rstrip()
+    labelled = labels_ids(entry)
     ids = [
-        [f"{x['id']} {x['name']}".rstrip(), *_numbers(x["frames"], x["score_without"], x["effect"])]
+        [
+            f"{x['id']} {x['name']}".rstrip(),
+            *_numbers(x["frames"], x["score_without"], x["effect"]),
+            *([attack_share(x)] if labelled else []),
+        ]
         for x in entry["ids"]
     ]
     transitions = [
@@ -80,12 +85,25 @@ def _alarm(entry: Mapping[str, Any], *, unfolded: bool) -> Html:
     columns = ["Score without it", "Effect"]
     content = [
         tag("p", alone, class_="note") if alone else "",
-        table("Ids", ["Id", "Frames", *columns], ids) if ids else tag("p", "The window holds one id only."),
+        table("Ids", ["Id", "Frames", *columns, *(["Labelled attack"] if labelled else [])], ids)
+        if ids
+        else tag("p", "The window holds one id only."),
         table("Transitions", ["Transition", "Times", *columns], transitions) if transitions else tag("p", "None."),
         _frames(entry["frames"]),
     ]
     shown = details(title, join(content), class_="alarm")
     return Html(shown.replace("<details", "<details open", 1)) if unfolded else shown
+
+
+def labels_ids(entry: Mapping[str, Any]) -> bool:
+    """Whether the labels of an id's frames are known; explanations of older versions do not say."""
+    return any(x.get("attack_frames") is not None for x in entry["ids"])
+
+
+def attack_share(x: Mapping[str, Any]) -> str:
+    """How many of an id's frames are labelled attack."""
+    attacks = x["attack_frames"]
+    return "not known" if attacks is None else f"{count(attacks)} of {count(x['frames'])}"
 
 
 def _numbers(times: int, without: float, change: float) -> list[Cell]:
@@ -94,14 +112,16 @@ def _numbers(times: int, without: float, change: float) -> list[Cell]:
 
 def _frames(frames: Sequence[Mapping[str, Any]]) -> Html:
     named = any(x["signals"] for x in frames)
+    labelled = any(x.get("attack") is not None for x in frames)
     rows = [
         [
             f"{x['t']:.6f}",
             f"{x['id']} {x['name']}".rstrip(),
             tag("code", x["data"] or "\u2013"),
+            *(["attack" if x["attack"] else ""] if labelled else []),
             *([", ".join(f"{name} = {value}" for name, value in x["signals"].items())] if named else []),
         ]
         for x in frames
     ]
-    columns = ["Time (s)", "Id", "Payload", *(["Signals"] if named else [])]
+    columns = ["Time (s)", "Id", "Payload", *(["Label"] if labelled else []), *(["Signals"] if named else [])]
     return table("Frames around the first of the highest id", columns, rows, sortable=False)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from sklearn.metrics import precision_recall_curve, roc_curve
 
 from credit_like.evaluation.metrics import Bools, Floats
 from credit_like.evaluation.report.axes import Axis, Mark, Series, chart
@@ -40,6 +39,8 @@ def roc(attack: Bools, scores: Mapping[str, Floats], operating: tuple[float, flo
     ``operating`` is the model's (false-positive rate, recall) at the threshold in use, marked when it is given. Both
     classes must be present.
     """
+    from sklearn.metrics import roc_curve  # takes most of a second to import
+
     benign = int((~attack).sum())
     low = 10.0 ** -max(2, math.ceil(math.log10(benign)))
     curves = {name: roc_curve(attack, score, drop_intermediate=False)[:2] for name, score in scores.items()}
@@ -69,6 +70,8 @@ def roc(attack: Bools, scores: Mapping[str, Floats], operating: tuple[float, flo
 
 def precision_recall(attack: Bools, scores: Mapping[str, Floats], operating: tuple[float, float] | None = None) -> Html:
     """Precision against recall; ``operating`` is the model's (recall, precision) at its threshold, marked if given."""
+    from sklearn.metrics import precision_recall_curve
+
     share = float(attack.mean())
     curves = {name: precision_recall_curve(attack, score)[:2] for name, score in scores.items()}
     series = [Series("chance", np.array([0.0, 1.0]), np.array([share, share]), "chance")]

@@ -161,7 +161,7 @@ def _spread(group: Repetitions, name: str) -> Cell:
     if found is None:
         return Cell(tag("span", "undefined", class_="none"))
     mean, std = mean_and_std(name, found)
-    return Cell(join([mean, tag("span", f"\u00b1 {std}", class_="interval")]), found[0])
+    return Cell(join([mean, tag("span", f"\u00b1 {std}" if found[1] else "in each", class_="interval")]), found[0])
 
 
 def _own(windows: Mapping[str, Any], name: str, write: Callable[[float], str]) -> Cell:

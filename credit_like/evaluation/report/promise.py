@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy import stats
 
 from credit_like.evaluation import bootstrap
 from credit_like.evaluation.figures import Bools, Bootstrap, WindowSet, window_set
@@ -78,6 +77,8 @@ def _kept(promised: float, overall: Mapping[str, Any]) -> str:
 def _luck(calibration: Mapping[str, Any], measured: float) -> str:
     """What an unlucky threshold lets through: with m of n windows at or above it, Beta(m, n + 1 - m) is the law of its
     rate (Vovk, "Conditional validity of inductive conformal predictors", ACML 2012, proposition 2a)."""
+    from scipy import stats  # takes most of a second to import
+
     n = calibration["windows"]
     m = round(calibration["promised_fpr"] * (n + 1))
     unlucky = float(stats.beta.ppf(_UNLUCKY, m, n + 1 - m))

@@ -107,6 +107,8 @@ def repetitions(group: Repetitions) -> str:
     for name in ("auroc", "f1", "fpr"):
         found = group.mean_and_std(name)
         said = "undefined" if found is None else "\u00a0\u00b1\u00a0".join(mean_and_std(name, found))
+        if found is not None and found[1] == 0:
+            said = f"{mean_and_std(name, found)[0]} in each"
         shown.append(f"{NAMES[name]} {said}")
     names = listing([run.name for run in group.runs])
     return f"Over the {len(group.runs)} seeds of {names}, which differ in nothing else: {', '.join(shown)}."

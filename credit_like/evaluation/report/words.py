@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-THIN = "\u202f"  # narrow no-break space, between the thousands and before a unit
+THIN = "\u202f"  # narrow no-break space, before a unit
 MINUS = "\u2212"
 #: Where more false alarms than promised were measured on so few windows that there is no interval.
 TOO_LITTLE = "there is too little test traffic to say whether by chance"
@@ -44,9 +44,9 @@ def effect(value: float) -> str:
 
 
 def count(value: float) -> str:
-    """A number with three significant digits at least and its thousands parted."""
+    """A number with three significant digits at least, its thousands parted by commas as everywhere."""
     if value == int(value) or value >= 100:
-        return f"{value:,.0f}".replace(",", THIN)
+        return f"{value:,.0f}"
     return f"{value:.2g}" if value < 1 else f"{value:.3g}"
 
 
