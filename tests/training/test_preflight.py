@@ -151,7 +151,7 @@ def test_running_out_of_memory_says_what_to_lower(tmp_path: Path) -> None:
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
 
     with pytest.raises(
-        Exception, match=r"out of memory on a batch of 4 samples, epoch 0.*lower the loader's batch size"
+        Exception, match=r"out of memory on a batch of 4 samples, epoch 1.*lower the loader's batch size"
     ):
         Setup().fit(tmp_path, out_of_memory)
     assert explained(ValueError("other"), 1, "") is None
