@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -11,6 +13,8 @@ CAPACITY = 5000
 TAIL_SHARE, TAIL_LEAST = 0.05, 10
 #: The least tail index: equal scores in the tail would give 0, and a p-value of 0 at once.
 _LEAST_INDEX = 1e-2
+#: Where the Pareto tail is a millionth, it ends.
+_TAIL_END = math.log(1e6)
 
 
 class ConformalTail(nn.Module):
@@ -20,7 +24,9 @@ class ConformalTail(nn.Module):
 
     Beyond the largest calibration score that is 1 / (n + 1) for every score, and says no more. There it is multiplied
     by ``(s / largest) ** (-1 / index)``, a Pareto tail, whose ``index`` is Hill's estimate (Hill 1975) from the upper
-    5 % of the calibration scores: an extrapolation, and no promise. Scores are not negative.
+    5 % of the calibration scores: an extrapolation, and no promise. Scores are not negative. Where the tail is a
+    millionth it ends, and from there on p falls as slowly as 1 / log s: a loud attack is a thousand times as far as any
+    benign window, its Pareto p would be 1e-20, and 1 - p the same 1.0 for every attack.
 
     ================  ==================  ==============================================
     ``scores``        float64[CAPACITY]   ascending, the first ``count`` of them
@@ -68,7 +74,8 @@ class ConformalTail(nn.Module):
         known = self.scores[:n]
         p = (1 + n - torch.searchsorted(known, given, side="left")).double() / (n + 1)
         largest = known[-1]
-        beyond = (given / largest.clamp(min=1e-300)).clamp(min=1.0) ** (-1.0 / self.index)
+        depth = (given / largest.clamp(min=1e-300)).clamp(min=1.0).log() / self.index
+        beyond = torch.exp(-depth.clamp(max=_TAIL_END)) / (1.0 + (depth - _TAIL_END).clamp(min=0.0))
         return p * torch.where(given > largest, beyond, torch.ones_like(beyond))
 
 

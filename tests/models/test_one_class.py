@@ -114,6 +114,17 @@ def test_p_values_beyond_the_largest_follow_the_pareto_tail_and_do_not_saturate(
     assert bool((far > 0).all())
 
 
+@pytest.mark.parametrize("spread", [0.05, 0.3, 2.0])
+def test_the_scores_of_loud_attacks_still_differ(spread: float) -> None:
+    """They are a thousand to a million times as far as any benign window; ``1 - p`` must not be 1 for all of them."""
+    scores = torch.linspace(0, 1, 5000, dtype=torch.float64).mul(spread).exp()
+    tail = ConformalTail()
+    tail.fit(scores)
+    anomaly = 1.0 - tail(scores[-1] * torch.logspace(0, 6, 100, dtype=torch.float64))
+    assert bool((anomaly.diff() > 0).all())
+    assert float(anomaly[-1]) < 1.0
+
+
 def test_more_calibration_scores_than_are_kept() -> None:
     tail = ConformalTail()
     tail.fit(torch.rand(CAPACITY + 100, generator=torch.Generator().manual_seed(0)))
