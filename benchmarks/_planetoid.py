@@ -20,11 +20,23 @@ from torch_geometric.utils import coalesce, index_to_mask, remove_self_loops
 
 from credit_like.config import UserError
 
+
+def _latin1(text: str, encoding: str) -> bytes:
+    """What Python 3 names for bytes in files for Python 2: its ``_codecs.encode``, of this encoding alone."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"it asks for the encoding {encoding!r}")
+    return text.encode("latin1")
+
+
 #: What the files may name, as Python 2 wrote it and as it is called today.
 _ADMITTED: dict[tuple[str, str], Any] = {
     **{
         (module, "_reconstruct"): np.zeros(0).__reduce__()[0]  # numpy's maker of empty arrays
         for module in ("numpy.core.multiarray", "numpy._core.multiarray")
+    },
+    **{
+        (module, "_frombuffer"): np.zeros(1).__reduce_ex__(5)[0]  # and of those with content, since protocol 5
+        for module in ("numpy.core.numeric", "numpy._core.numeric")
     },
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
@@ -32,6 +44,7 @@ _ADMITTED: dict[tuple[str, str], Any] = {
         (module, "csr_matrix"): scipy.sparse.csr_matrix
         for module in ("scipy.sparse.csr", "scipy.sparse._csr", "scipy.sparse")
     },
+    ("_codecs", "encode"): _latin1,
     ("collections", "defaultdict"): collections.defaultdict,
     **{(module, kind.__name__): kind for module in ("__builtin__", "builtins") for kind in (list, dict, set)},
 }

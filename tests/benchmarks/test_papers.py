@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import pickle
@@ -42,18 +43,19 @@ def parts() -> Parts:
     }
 
 
-def write(folder: Path, parts: Parts) -> Path:
+def write(folder: Path, parts: Parts, protocol: int = 3) -> Path:
     for part, content in parts.items():
         path = folder / f"ind.toy.{part}"
         if isinstance(content, str):
             path.write_text(content)
         else:
-            path.write_bytes(pickle.dumps(content, protocol=3))  # arrays as Python 2 wrote them
+            path.write_bytes(pickle.dumps(content, protocol))
     return folder
 
 
-def test_a_planetoid_folder_becomes_a_graph_with_its_split(parts: Parts, tmp_path: Path) -> None:
-    data = read_planetoid(write(tmp_path, parts), "toy")
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_a_planetoid_folder_becomes_a_graph_with_its_split(parts: Parts, tmp_path: Path, protocol: int) -> None:
+    data = read_planetoid(write(tmp_path, parts, protocol), "toy")
     x = parts["tx"].toarray()  # type: ignore[attr-defined]
     assert data.x.shape == (15, 4)
     np.testing.assert_allclose(data.x[14], x[0] / x[0].sum())
@@ -70,11 +72,17 @@ class _Command:
         return os.system, ("touch was-here",)
 
 
+class _Rotated:
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return codecs.encode, ("abc", "rot13")
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
         ({"graph": _Command()}, "names posix.system, which is neither an array nor a container"),
         ({"x": [_Command()]}, "names posix.system"),
+        ({"x": _Rotated()}, "asks for the encoding 'rot13'"),
         ({"graph": [1, 2]}, "must map nodes to lists of nodes"),
         ({"graph": {0: [99]}}, "names nodes outside 0..14"),
         ({"y": np.zeros((4, 3))}, "do not belong together"),
