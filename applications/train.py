@@ -35,6 +35,7 @@ from applications._run import (
     write_text,
 )
 from applications._summary import data_summary
+from applications._teaching import open_lessons
 from applications.evaluate import evaluate_run
 from credit_like.config import ConfigError, flat
 from credit_like.evaluation.report.words import count
@@ -94,6 +95,7 @@ def _train(
         learning_windows(data, benign_only=learns_from_benign(cls))  # refused before anything is written
         vocabulary, scaler = fit_inputs(data, job.data)
         certificate = certify(data, vocabulary, scaler)
+        open_lessons(job, certificate)
         if resume:
             processes.main_does(lambda: require_same_data(job, certificate))
     processes.main_does(lambda: write_run(job, certificate))

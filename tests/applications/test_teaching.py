@@ -32,9 +32,20 @@ def test_a_run_of_another_split_is_refused(
 ) -> None:
     other = ["data.split.test=0.3", "data.split.train=0.45"]
     assert main(["train", *job, *other, f"{setting}={finished}", f"save_loc={tmp_path / 'run'}"]) == 1
+    assert not (tmp_path / "run").exists()
     error = capsys.readouterr().err
     assert f"{setting} {finished} was trained on another split of the data" in error
     assert "may have seen what this run is tested on" in error
+
+
+def test_an_anomaly_run_says_which_windows_are_hard_but_has_nothing_to_imitate(
+    job: list[str], anomaly: Path, tmp_path: Path, capsys: Output
+) -> None:
+    run = tmp_path / "run"
+    assert main(["train", *job, f"trainer.curriculum={anomaly}", f"save_loc={run}", "--no-evaluate"]) == 0
+    assert main(["train", *job, f"trainer.teacher={anomaly}", f"save_loc={tmp_path / 'other'}"]) == 1
+    assert f"trainer.teacher {anomaly} was trained by 'dgi_ocgin' on benign windows alone" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
 
 
 def test_the_shipped_student_is_small_whatever_the_car(job: list[str]) -> None:
@@ -54,3 +65,4 @@ def test_a_teacher_that_is_not_there_is_named(job: list[str], tmp_path: Path, ca
     missing = tmp_path / "nowhere"
     assert main(["train", *job, f"trainer.teacher={missing}", f"save_loc={tmp_path / 'run'}"]) == 1
     assert f"{missing} is not a run folder" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
