@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -180,6 +182,28 @@ def test_a_head_of_other_weights_is_refused_until_it_is_fitted_anew(tmp_path: Pa
         trainer.test({"": batches(benign(3, 4))})
     trainer.fit_head(batches(benign(1)), batches(benign(2)), only_if_stale=True)
     trainer.predict_on(batches(benign(3, 4)))
+
+
+class Stored(list):
+    """Batches of a graph store, which draw random numbers as a shuffling loader does."""
+
+    def __init__(self, given: list[Batch], digest: str) -> None:
+        super().__init__(given)
+        self.store = SimpleNamespace(digest=digest)
+
+    def __iter__(self) -> Iterator[Batch]:
+        torch.rand(1)
+        return super().__iter__()
+
+
+def test_a_head_of_another_store_is_fitted_anew_and_the_random_numbers_are_put_back(tmp_path: Path) -> None:
+    trainer, centres, before = make_trainer(tmp_path), [], torch.get_rng_state()
+    for windows, digest in ((1, "aa"), (5, "aa"), (5, "bb")):
+        trainer.fit_head(Stored(batches(benign(windows)), digest), batches(benign(2)), only_if_stale=True)
+        centres.append(trainer.detector.head.centre.clone())
+    assert torch.equal(centres[1], centres[0])
+    assert not torch.equal(centres[2], centres[0])
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_one_class_training_draws_windows_to_a_frozen_centre(tmp_path: Path) -> None:
