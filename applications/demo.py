@@ -61,7 +61,7 @@ def demo(data: Path | None = None, out: Path | None = None, *, quick: bool = Fal
     size = QUICK if quick else FULL
     out = out or Path("runs") / (f"demo_{data.resolve().stem}" if data else "demo")
     _make_own(out)
-    logs = data or _simulated_logs(out.with_name(f"{out.name}_logs"), size)
+    logs = data or _simulated_logs(out.with_name(f"{out.name}-logs"), size)  # demo_logs: runs of a folder called logs
     changes = [f"data.path={json.dumps(str(logs))}", *size.overrides]
     runs: list[Path] = []
     prepared: Data | None = None

@@ -56,7 +56,7 @@ def test_on_given_logs_it_leaves_them_alone(logs: Path, tmp_path: Path, capsys: 
 
 
 def test_it_never_replaces_what_is_not_its_own(tmp_path: Path, finished: Path, capsys: Output) -> None:
-    for name, kept in (("demo", finished), ("demo_logs", None)):
+    for name, kept in (("demo", finished), ("demo-logs", None)):
         folder = tmp_path / "runs" / name
         if kept:
             shutil.copytree(kept, folder)
@@ -68,6 +68,17 @@ def test_it_never_replaces_what_is_not_its_own(tmp_path: Path, finished: Path, c
         assert main(["demo", "--quick"]) == 1
         assert f"{Path('runs') / name} holds" in capsys.readouterr().err
         assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_the_runs_of_a_folder_called_logs_are_not_the_simulated_logs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "logs").mkdir()
+    monkeypatch.setattr(demo, "train", lambda job, cls, data: (job.save_loc.mkdir(), 1 / 0))
+    assert main(["demo", "logs", "--quick"]) == 1
+    assert (tmp_path / "runs" / "demo_logs" / "gat").is_dir()
+    assert main(["demo", "--quick"]) == 1
+    assert (tmp_path / "runs" / "demo_logs" / "gat").is_dir()
 
 
 def test_missing_logs_are_named(capsys: Output) -> None:
