@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import torch
 from pydantic import Field, create_model
 from torch import nn
 
+from applications._folder import CONFIG
 from applications._registry import JobTrainer, imported_trainer, registered_trainer
 from credit_like.can import ReadSettings
 from credit_like.config import (
     ConfigError,
+    Document,
     ExpandedPath,
     Settings,
     read_config,
@@ -104,4 +107,22 @@ def load_job(
         )
     else:
         cls = registered_trainer(name, where)
+    if hasattr(cls, "ExpertSettings"):
+        _take_data_of_expert(document)
     return validate(document, job_schema(cls)), cls
+
+
+def _take_data_of_expert(document: Document) -> None:
+    """Put the ``data`` section of the GAT that is to be fused beneath the document's own: a fusion sees the windows of
+    its experts. Where that run is not there, the section is that of the shipped ``gat``."""
+    folder, own = document.get("experts", "gat"), document.get("data")
+    if isinstance(own, dict | None) and isinstance(folder, str):
+        theirs = Path(os.path.expandvars(folder)).expanduser() / CONFIG
+        document.data["data"] = _over(read_config(theirs if theirs.is_file() else "gat").get("data"), own or {})
+
+
+def _over(below: Any, above: Any) -> Any:
+    """``above``, with what only ``below`` has."""
+    if not (isinstance(below, dict) and isinstance(above, dict)):
+        return above
+    return below | {name: _over(below.get(name), value) for name, value in above.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from applications._job import load_job
 from applications._run import open_run
 from applications.verify import claims_of, experts_of, verify_run
 from credit_like.can import read_dataset, write_simulated_dataset
+from credit_like.config import ConfigError
 from credit_like.evaluation import read_scores, write_scores
 from credit_like.evaluation.fusion import COMPARED
 from credit_like.graphs import GraphStore, check_certificate
@@ -69,9 +71,8 @@ def experts(expert_job: list[str], tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="module")
-def fusion_job(experts: dict[str, Path], logs: Path, store: Path) -> list[str]:
-    data = [f"data.path={logs}", f"data.store={store}"]
-    return ["rl_fusion", *data, *(f"experts.{name}={folder}" for name, folder in experts.items()), *QUICK]
+def fusion_job(experts: dict[str, Path]) -> list[str]:
+    return ["rl_fusion", *(f"experts.{name}={folder}" for name, folder in experts.items()), *QUICK]
 
 
 @pytest.fixture(scope="module")
@@ -329,11 +330,37 @@ def test_an_expert_that_was_trained_on_is_not_the_one_that_was_fused(
     )
 
 
-def test_the_shipped_configuration_asks_for_the_split_of_the_experts() -> None:
+def test_its_data_are_those_of_its_experts_but_for_what_is_said(
+    fusion_job: list[str], experts: dict[str, Path]
+) -> None:
+    gat = open_run(experts["gat"]).job.data
+    source, *overrides = fusion_job
+    assert load_job(source, overrides)[0].data == gat
+    other, _ = load_job(source, [*overrides, "data.path=elsewhere", "data.window.window=60"])
+    window = gat.window.model_copy(update={"window": 60})
+    assert other.data == gat.model_copy(update={"path": Path("elsewhere"), "window": window})
+
+
+def test_before_there_are_experts_the_data_are_those_of_the_shipped_gat() -> None:
     fusion, _ = load_job("rl_fusion")
     gat, _ = load_job("gat")
-    assert fusion.data.split == gat.data.split
+    assert fusion.data == gat.data
     assert fusion.data.split.fusion > 0
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("data=7", "data"),
+        ("experts.gat=[1]", "experts.gat"),
+        ("experts=3", "experts"),
+        ("data.windows=3", "data.windows"),
+        ("experts.gat=$NO_SUCH_FOLDER/gat", "NO_SUCH_FOLDER"),
+    ],
+)
+def test_what_is_no_such_section_is_named(override: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        load_job("rl_fusion", [override])
 
 
 def test_what_follows_is_the_next_window_of_the_same_bus_and_split(experts: dict[str, Path], store: Path) -> None:
