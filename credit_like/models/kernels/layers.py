@@ -15,9 +15,9 @@ from credit_like.models.kernels._edge_loops import part
 from credit_like.models.kernels.attention import known_lengths
 from credit_like.models.kernels.edges import GroupedEdges
 
-#: Nodes that go through all layers together, and a few more. What a layer of width 64 projects 1,024 nodes to fills
+#: Nodes that go through all layers together, and a few more. What a layer of width 64 projects 1,536 nodes to fills
 #: 0.8 MB, so that it is still in a core's cache (2 MB) when attention reads it.
-_TOGETHER = 1024
+_TOGETHER = 1536
 
 
 class Layer(NamedTuple):
@@ -124,12 +124,11 @@ def gatv2_layers(
     of_ids = table @ layers[0].weight[:, columns:].t()  # a row of it is what a node's id adds to its projection
     matrices = [layers[0].weight[:, :columns].t(), *(layer.weight.t() for layer in layers[1:])]
     factors = [(matrix[:, : 2 * width], matrix[:, 2 * width :]) for matrix in matrices]
-    seen, filled, weights = _Given(*views(given)), Evaluated(*views(made)), [Layer(*views(layer)) for layer in layers]
+    weights = [(Layer(*views(layer)), known_lengths(layer.att, layer.projection)) for layer in layers]
+    steps = list(zip(factors, weights, *views(made), strict=True))
+    seen = _Given(*views(given))
     with lent_by_torch():
-        spread(
-            _evaluate_parts, parts, starts.tolist(), x.detach(), *views([of_ids]), factors, seen, weights, slope,
-            epsilon, [known_lengths(layer.att, layer.projection) for layer in layers], filled,
-        )  # fmt: skip
+        spread(_evaluate_parts, parts, starts.tolist(), x.detach(), *views([of_ids]), seen, steps, slope, epsilon)
     return made.nodes, made.total, made.top, made.size
 
 
@@ -162,10 +161,11 @@ def _empty_layers(
 
 
 def _evaluate_parts(
-    first: int, last: int, starts: list[int], x: Tensor, of_ids: Any, factors: list[tuple[Tensor, Tensor]],
-    seen: _Given, layers: list[Any], slope: float, epsilon: float, known: list[Any], filled: Evaluated,
+    first: int, last: int, starts: list[int], x: Tensor, of_ids: Any, seen: _Given, steps: list[Any], slope: float,
+    epsilon: float,
 ) -> None:  # fmt: skip
-    """The parts ``first`` to ``last``, from numpy views of all that compiled loops read and write.
+    """The parts ``first`` to ``last``, from numpy views of all that compiled loops read and write; ``steps`` has for
+    each layer what its weights are, and what is made of the nodes there.
 
     A node that one edge leads to takes what comes along it, whatever the node is as a destination. In windows of CAN
     traffic two nodes of three are such, so only the others are projected to that.
@@ -178,30 +178,25 @@ def _evaluate_parts(
     n_projected, n_aimed, n_entering, n_passing, n_again = views(buffers)
     for k in range(first, last):
         start, stop = starts[k], starts[k + 1]
-        rows, begin = stop - start, seen.begin[start : stop + 1]
+        rows, begin, batch = stop - start, seen.begin[start : stop + 1], seen.batch[start:stop]
         wrong = loops.enter(seen.ids[start:stop], of_ids, begin, n_projected, n_aimed)
         if wrong >= 0:
             node = start + wrong
             raise IndexError(f"node {node} is of id {seen.ids[node]}, but the table has {len(of_ids)} rows")
         several = loops.choose(seen.x[start:stop], begin, n_entering)
         hidden, chosen = x[start:stop], entering[:several]
-        target, aim = projected[:rows], aimed[:several]
-        for number, layer in enumerate(layers):
-            for made, what, factor in zip((target, aim), (hidden, chosen), factors[number], strict=True):
-                torch.addmm(made, what, factor, beta=int(number == 0), out=made)
-            hidden, out = passing[number % 2, :rows], n_passing[number % 2, :rows]
-            chosen = again[:several]
+        target, n_target, aim = projected[:rows], n_projected[:rows], aimed[:several]
+        for number, ((factor, aiming), (layer, known), nodes, total, top, size) in enumerate(steps):
+            torch.addmm(target, hidden, factor, beta=int(number == 0), out=target)
+            torch.addmm(aim, chosen, aiming, beta=int(number == 0), out=aim)
+            hidden, out, chosen = passing[number % 2, :rows], n_passing[number % 2, :rows], again[:several]
             wrong = loops.evaluate(
-                n_projected[:rows], n_aimed, layer.bias, seen.features, layer.projection, layer.att, seen.order,
-                begin, seen.source, start, slope, known[number], layer.norm_weight, layer.norm_bias, epsilon, out,
-                n_again, filled.nodes[number, start:stop], seen.batch[start:stop], filled.total[number],
-                filled.top[number], filled.size[number],
+                n_target, n_aimed, layer.bias, seen.features, layer.projection, layer.att, seen.order, begin,
+                seen.source, start, slope, known, layer.norm_weight, layer.norm_bias, epsilon, out, n_again,
+                nodes[start:stop], batch, total, top, size,
             )  # fmt: skip
             if wrong >= 0:
-                node = start + wrong
-                raise IndexError(
-                    f"node {node} is of graph {seen.batch[node]}, but there are {filled.size.shape[1]} graphs"
-                )
+                raise IndexError(f"node {start + wrong} is of graph {batch[wrong]}, but there are {len(size)} graphs")
 
 
 def _layers(parameters: Sequence[Tensor]) -> list[Layer]:
