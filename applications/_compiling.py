@@ -31,7 +31,10 @@ class _SaysOnce(event.Listener):
         """Nothing is said."""
 
 
+_listener = _SaysOnce()
+
+
 @cache
 def say_when_compiling() -> None:
     """From now on say so, once, when a loop of ``credit_like`` is compiled."""
-    event.register("numba:compile", _SaysOnce())
+    event.register("numba:compile", _listener)
