@@ -74,8 +74,7 @@ def evaluate(argv: list[str]) -> argparse.Namespace:
     made = parser(
         "evaluate", "Score the validation and test windows of a run with its best checkpoint, and judge them."
     )
-    made.add_argument("run", metavar="RUN", type=run_folder, help="a folder that `credit-like train` made")
-    made.add_argument("--trainer", metavar="module:Class", help="as given to train")
+    _add_run(made, "`credit-like train` made")
     made.add_argument(
         "overrides", nargs="*", default=[], metavar="key=value", help="data.path, or anything of evaluation"
     )
@@ -90,10 +89,9 @@ def predict(argv: list[str]) -> argparse.Namespace:
         "Score every window of new logs. The table has one row a window: capture, bus, rows, start and end (seconds\n"
         "of the log's clock), score, and whether it alarms, by the threshold and the alarm stage of RUN/metrics.json.",
     )
-    made.add_argument("run", metavar="RUN", type=run_folder, help="a folder that `credit-like train` made")
+    _add_run(made, "`credit-like train` made")
     made.add_argument("log", metavar="LOG", type=Path, help="a log, or a folder of logs")
     made.add_argument("-o", "--output", metavar="FILE", type=Path, required=True, help="alarms.csv or alarms.parquet")
-    made.add_argument("--trainer", metavar="module:Class", help="as given to train")
     add_reading(made)
     return made.parse_args(argv)
 
@@ -104,21 +102,19 @@ def explain(argv: list[str]) -> argparse.Namespace:
         "Score the window at a time again without each of its ids and transitions: what the score loses is what they\n"
         "carried. Shown beside it: whether the ids named matter more than random ones, and the frames around it.",
     )
-    made.add_argument("run", metavar="RUN", type=run_folder, help="a folder that `credit-like train` made")
+    _add_run(made, "`credit-like train` made")
     made.add_argument("--capture", metavar="C", required=True, help="a capture, as the report names it")
     made.add_argument("--time", metavar="T", type=float, required=True, help="seconds of the capture's clock")
     made.add_argument("--attention", action="store_true", help="also shows what a GAT attends to")
     made.add_argument("--dbc", metavar="FILE", type=Path, help="names ids and signals")
     made.add_argument("-o", "--output", metavar="FILE", type=Path, help="writes the explanation as JSON too")
-    made.add_argument("--trainer", metavar="module:Class", help="as given to train")
     made.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="data.path, where the logs lie now")
     return made.parse_intermixed_args(argv)
 
 
 def report(argv: list[str]) -> argparse.Namespace:
     made = parser("report", "Write RUN/report.html from the run's metrics, scores, certificate and training log.")
-    made.add_argument("run", metavar="RUN", type=run_folder, help="a folder that `credit-like evaluate` has judged")
-    made.add_argument("--trainer", metavar="module:Class", help="as given to train")
+    _add_run(made, "`credit-like evaluate` has judged")
     return made.parse_args(argv)
 
 
@@ -148,11 +144,10 @@ def verify(argv: list[str]) -> argparse.Namespace:
         "Compute again from the raw logs what a run claims: its certificate, scores and metrics, by other code than\n"
         "that which made them (docs/verify.md). Exit code 0 when all of it holds, 1 when something is false.",
     )
-    made.add_argument("run", metavar="RUN", type=run_folder, help="a folder that `credit-like evaluate` has judged")
+    _add_run(made, "`credit-like evaluate` has judged")
     made.add_argument("--data", metavar="FOLDER", type=Path, help="where the logs are now (default: where they were)")
     made.add_argument("--sample", metavar="N", type=int, default=100, help="windows to score again (default: 100)")
     made.add_argument("--seed", metavar="N", type=int, default=0, help="which windows (default: 0)")
-    made.add_argument("--trainer", metavar="module:Class", help="as given to train")
     made.add_argument(
         "--only", metavar="CHECK", action="append", choices=CHECKS, help=f"this check alone; of {', '.join(CHECKS)}"
     )
@@ -180,6 +175,12 @@ def demo(argv: list[str]) -> argparse.Namespace:
     made.add_argument("--out", metavar="OUT", type=Path, help="default: runs/demo, or runs/demo_FOLDER")
     made.add_argument("--quick", action="store_true", help="less traffic and fewer epochs: a minute")
     return made.parse_args(argv)
+
+
+def _add_run(made: argparse.ArgumentParser, by: str) -> None:
+    """Give a verb the RUN that it is about, and the trainer of that run."""
+    made.add_argument("run", metavar="RUN", type=run_folder, help=f"a folder that {by}")
+    made.add_argument("--trainer", metavar="module:Class", help="as given to train")
 
 
 def _add_controls(made: argparse.ArgumentParser) -> None:

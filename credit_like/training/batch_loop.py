@@ -286,9 +286,8 @@ class BatchLoop(SettingAttributes, ABC):
     def _meet_outside_training(self, index: int, ended: bool, phase: str) -> None:
         """Before a batch of sharded weights' other phases, whose every forward pass is made by all processes."""
         told = self.processes.exchange(Place.OUTSIDE_TRAINING, ended)
-        require_as_many(
-            phase, [row[0] for row in told], f"{index + 1} of epoch {self._epoch + 1}", "set trainer.mode: ddp"
-        )
+        where = f"{index + 1} of epoch {self._epoch + 1}"
+        require_as_many(phase, [row[0] for row in told], where, "set trainer.mode: ddp")
 
     def _require_finite(self) -> None:
         """Before validation and saving: no loss was non-finite, and no gradient made the weights so."""
