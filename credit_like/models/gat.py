@@ -13,7 +13,7 @@ from torch.nn import functional
 from credit_like.models.convolution import ConvKind, make_convolution
 from credit_like.models.gatv2 import GATv2
 from credit_like.models.id_encoder import IdEncoderKind, LookupIds, make_id_encoder
-from credit_like.models.kernels import Evaluated, GroupedEdges, compiled, evaluate, norm_elu
+from credit_like.models.kernels import Evaluated, compiled, evaluate, norm_elu
 from credit_like.models.readout import GraphPool, JumpKind, LayerJump, PoolKind
 
 
@@ -223,7 +223,7 @@ class GAT(nn.Module):
             x = self.projection(torch.cat([x, self.id_encoder(ids, batch, num_graphs)], dim=1))
             ids, table = torch.zeros_like(batch), x.new_empty(1, 0)
         return evaluate(
-            x, ids, table, edge_attr, GroupedEdges.of(edge_index, x.shape[0]), layers, batch, num_graphs,
+            x, ids, table, edge_attr, edge_index, layers, batch, num_graphs,
             slope=convs[0].negative_slope, epsilon=norms[0].eps, pooled=pooled,
         )  # fmt: skip
 

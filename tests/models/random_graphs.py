@@ -11,7 +11,7 @@ from torch_geometric.nn import GATv2Conv
 
 from credit_like.models import GAT
 from credit_like.models.gatv2 import GATv2
-from credit_like.models.kernels import GroupedEdges, Layer
+from credit_like.models.kernels import Layer
 
 IN, EDGE, HEADS = 5, 2, 3
 
@@ -62,8 +62,8 @@ def some_layers(dtype: torch.dtype, channels: int) -> list[Layer]:
 def evaluated(nodes: int, edges: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
     """What ``gatv2_layers`` takes before the layers, of one graph whose ids have rows of two numbers."""
     x, table, features = (t.detach() for t in random(0, (nodes, IN), (4, 2), (edges, EDGE), dtype=dtype))
-    found = GroupedEdges.of(random_edges(0, nodes, edges), nodes)
-    return x, torch.arange(nodes) % 4, table, features, *found[:3], torch.zeros(nodes, dtype=torch.int64), found[4]
+    edge_index, batch = random_edges(0, nodes, edges), torch.zeros(nodes, dtype=torch.int64)
+    return x, torch.arange(nodes) % 4, table, features, edge_index, batch
 
 
 SIZES = {"num_ids": 10, "node_features": 6, "edge_features": EDGE, "width": 16, "heads": 2, "fc": (4,)}

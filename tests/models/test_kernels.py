@@ -254,7 +254,8 @@ def test_wrong_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="edges of its own"):
         twins(torch.float64, 3, add_self_loops=True)[1](x, edges, edge_attr)
     layers = some_layers(torch.float32, 8)
-    x, ids, table, features, *_, batch, _ = evaluated(6, 20)
+    given = dict(zip(("x", "ids", "table", "features", "edge_index", "batch"), evaluated(6, 20), strict=True))
+    x, ids, _, features, _, batch = given.values()
     for wrong, error, message in (
         ({"ids": ids + 4}, IndexError, "node 0 is of id 4, but the table has 4 rows"),
         ({"batch": batch + 1}, IndexError, "node 0 is of graph 1, but there are 1 graphs"),
@@ -262,10 +263,10 @@ def test_wrong_arguments_are_refused() -> None:
         ({"x": x[:, 1:]}, ValueError, r"weight must be torch.float32\[72, 6\]; got torch.float32\[72, 7\]"),
         ({"x": x.half()}, ValueError, r"x must be float32 or float64\[N, D\]; got torch.float16\[6, 5\]"),
         ({"ids": ids[:5]}, ValueError, r"ids must be torch.int64\[6\]; got torch.int64\[5\]"),
+        ({"edge_index": edge_index}, IndexError, r"edge 3 is \[6, \d\], but there are 6 nodes"),
     ):
-        arguments = {"x": x, "ids": ids, "table": table, "features": features, "batch": batch} | wrong
         with pytest.raises(error, match=message):
-            evaluate(**arguments, edges=edges, layers=layers, num_graphs=1, slope=0.2, epsilon=1e-5, pooled=True)
+            evaluate(**given | wrong, layers=layers, num_graphs=1, slope=0.2, epsilon=1e-5, pooled=True)
     with pytest.raises(ValueError, match=r"edge_index must be int64\[2, E\]; got torch.int32\[2, 20\]"):
         GroupedEdges.of(edge_index.int(), 6)
     with pytest.raises(ValueError, match=r"dropout is a probability; got 1\.5"):

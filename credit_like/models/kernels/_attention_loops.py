@@ -151,6 +151,44 @@ def attend(
 
 
 @compiled_arithmetic
+def _odds(
+    projected, aimed, shift, features, projection, factor, order, begin, source, origin, slope, known, heads, channels,
+    odds,
+):  # fmt: skip
+    """Set ``odds`` to exp(score - the highest into the same node) of the edges that do not come alone, one behind
+    another. All of them go through exp together, because that fills whole vectors."""
+    number = projected.dtype.type
+    width = heads * channels
+    aim, own, row = np.empty(width, odds.dtype), np.empty(width, odds.dtype), np.empty(width, odds.dtype)
+    top = np.empty(heads, odds.dtype)
+    for c in range(width):
+        aim[c] = shift[c] + shift[2 * width + c]
+    met = at = 0
+    for i in range(len(begin) - 1):
+        first, count = begin[i], begin[i + 1] - begin[i]
+        if count > 1:
+            for c in range(width):
+                own[c] = aimed[met, c] + aim[c]
+            met += 1
+            for h in range(heads):
+                top[h] = -np.inf
+            for k in range(count):
+                _score(
+                    projected, source[first + k] - origin, own, features, order[first + k], projection, factor, slope,
+                    known, heads, channels, row, odds, at + k,
+                )  # fmt: skip
+                for h in range(heads):
+                    top[h] = max(top[h], odds[at + k, h])
+            for k in range(count):
+                for h in range(heads):
+                    odds[at + k, h] -= top[h]
+            at += count
+    flat = odds.reshape(odds.size)
+    for k in range(at * heads):
+        flat[k] = number(1) + expm1(flat[k])
+
+
+@compiled_arithmetic
 def attend_norm_elu(
     projected, aimed, shift, features, projection, att, order, begin, source, origin, slope, known, weight, bias,
     epsilon, out,
@@ -162,60 +200,54 @@ def attend_norm_elu(
     channels = att.shape[1] if known is None else len(known[0])
     width = att.size if known is None else len(known[2])
     heads = width // channels
-    factor = att.reshape(att.size)
     number = projected.dtype.type
     zero, one, n = number(0), number(1), number(width)
     slope, epsilon = number(slope), number(epsilon)
-    own, row, mixed = np.empty(width, att.dtype), np.empty(width, att.dtype), np.empty(width, att.dtype)
-    alpha = np.empty((16, heads), att.dtype)
-    met = 0
+    odds = np.empty((begin[len(out)] - begin[0], heads), att.dtype)
+    _odds(
+        projected, aimed, shift, features, projection, att.reshape(att.size), order, begin, source, origin, slope,
+        known, heads, channels, odds,
+    )  # fmt: skip
+    met, mixed, total = np.empty(width, att.dtype), np.empty(width, att.dtype), np.empty(heads, att.dtype)
+    for c in range(width):
+        met[c] = shift[c] + shift[width + c]  # of a node that edges lead to: attention sums to 1
+    at = 0
     for i in range(len(out)):
         first, last = begin[i], begin[i + 1]
-        for c in range(width):
-            mixed[c] = projected[i, width + c] + shift[width + c]
-        if last > first:  # attention sums to 1
+        if last == first:
             for c in range(width):
-                mixed[c] += shift[c]
-        if last == first + 1:
+                mixed[c] = projected[i, width + c] + shift[width + c]
+        elif last == first + 1:
             j = source[first] - origin
             for c in range(width):
-                mixed[c] += projected[j, c]
-        elif last > first:
-            if last - first > len(alpha):
-                alpha = np.empty((2 * (last - first), heads), att.dtype)
+                mixed[c] = projected[i, width + c] + met[c] + projected[j, c]
+        else:
             for c in range(width):
-                own[c] = aimed[met, c] + shift[c] + shift[2 * width + c]
-            met += 1
-            for place in range(first, last):
-                j = source[place] - origin
-                _score(
-                    projected, j, own, features, order[place], projection, factor, slope, known, heads, channels, row,
-                    alpha, place - first,
-                )  # fmt: skip
+                mixed[c] = projected[i, width + c] + met[c]
             for h in range(heads):
-                top = -np.inf
-                for k in range(last - first):
-                    top = max(top, alpha[k, h])
-                total = zero
-                for k in range(last - first):
-                    alpha[k, h] = math.exp(alpha[k, h] - number(top))
-                    total += alpha[k, h]
-                for k in range(last - first):
-                    alpha[k, h] /= total
+                total[h] = zero
+            for k in range(last - first):
+                for h in range(heads):
+                    total[h] += odds[at + k, h]
+            for h in range(heads):
+                total[h] = one / total[h]
             for place in range(first, last):
                 j = source[place] - origin
                 for h in range(heads):
-                    share = alpha[place - first, h]
+                    share = odds[at, h] * total[h]
                     for c in range(h * channels, (h + 1) * channels):
                         mixed[c] += share * projected[j, c]
+                at += 1
         mean = _sum(mixed, 0, width) / n
         spread = zero
         for c in range(width):
             spread += (mixed[c] - mean) * (mixed[c] - mean)
         rate = one / math.sqrt(spread / n + epsilon)
         for c in range(width):
-            y = (mixed[c] - mean) * rate * weight[c] + bias[c]
-            out[i, c] = y if y > zero else expm1(y)
+            out[i, c] = (mixed[c] - mean) * rate * weight[c] + bias[c]
+    flat = out.reshape(out.size)
+    for k in range(len(flat)):
+        flat[k] = flat[k] if flat[k] > zero else expm1(flat[k])
 
 
 @compiled
@@ -235,13 +267,14 @@ def evaluate(
     projected, aimed, shift, features, projection, att, order, begin, source, origin, slope, known, weight, bias,
     epsilon, out, chosen, nodes, group, total, top, count,
 ):  # fmt: skip
-    """``attend_norm_elu``; ``choose`` from what it makes of the nodes, which is copied to ``nodes`` and pooled into
-    ``total``, ``top`` and ``count``, where those have rows. Returns what ``pool`` does."""
+    """``attend_norm_elu``; what it makes of the nodes is copied to ``nodes``, pooled into ``total``, ``top`` and
+    ``count``, and ``choose`` takes ``chosen`` of it, where those have rows. Returns what ``pool`` does."""
     attend_norm_elu(
         projected, aimed, shift, features, projection, att, order, begin, source, origin, slope, known, weight, bias,
         epsilon, out,
     )  # fmt: skip
-    choose(out, begin, chosen)
+    if len(chosen):
+        choose(out, begin, chosen)
     if len(nodes):
         nodes[:] = out
     return pool(out, group, total, top, count) if len(count) else -1

@@ -10,8 +10,8 @@ from credit_like._compiled import compiled
 
 
 @compiled
-def group(edge_index, order, begin, source, cuts, size):
-    """Sort edges by destination, stably, in two passes, or one where they are sorted; then ``cut``.
+def group(edge_index, order, begin, source):
+    """Sort edges by destination, stably, in two passes, or one where they are sorted.
 
     Returns the first edge with an end that is no node, or -1.
     """
@@ -32,7 +32,6 @@ def group(edge_index, order, begin, source, cuts, size):
     for v in range(nodes):
         begin[v + 1] += begin[v]
     if is_sorted:
-        cut(begin, source, cuts, size)
         return -1
     place = begin.copy()
     for e in range(edges):
@@ -40,7 +39,6 @@ def group(edge_index, order, begin, source, cuts, size):
         order[place[i]] = e
         source[place[i]] = edge_index[0, e]
         place[i] += 1
-    cut(begin, source, cuts, size)
     return -1
 
 

@@ -13,7 +13,7 @@ from credit_like.models.kernels import _attention_loops as loops
 from credit_like.models.kernels._arguments import call, views
 from credit_like.models.kernels._edge_loops import part
 from credit_like.models.kernels.attention import known_lengths
-from credit_like.models.kernels.edges import GroupedEdges
+from credit_like.models.kernels.edges import sort_edges
 
 #: Nodes that go through all layers together, and a few more. What a layer of width 64 projects 1,536 nodes to fills
 #: 0.8 MB, so that it is still in a core's cache (2 MB) when attention reads it.
@@ -46,17 +46,16 @@ class Evaluated(NamedTuple):
     size: Tensor
 
 
-class _Given(NamedTuple):
-    """See ``evaluate`` and ``GroupedEdges``."""
+class _Graphs(NamedTuple):
+    """What the layers see of the batch, as numpy views; see ``evaluate`` and ``GroupedEdges``."""
 
-    x: Tensor
-    ids: Tensor
-    table: Tensor
-    features: Tensor
-    order: Tensor
-    begin: Tensor
-    source: Tensor
-    batch: Tensor
+    x: Any
+    ids: Any
+    features: Any
+    batch: Any
+    order: Any
+    begin: Any
+    source: Any
 
 
 def evaluate(
@@ -64,7 +63,7 @@ def evaluate(
     ids: Tensor,
     table: Tensor,
     features: Tensor,
-    edges: GroupedEdges,
+    edge_index: Tensor,
     layers: Sequence[Layer],
     batch: Tensor,
     num_graphs: int,
@@ -89,9 +88,9 @@ def evaluate(
     depends on the threads. Raises IndexError for an id or a graph that does not exist, ValueError for tensors that do
     not fit together.
     """
-    given = _Given(x, ids, table, features, *edges[:3], batch)
     flat = [tensor for layer in layers for tensor in layer]
-    return Evaluated(*gatv2_layers(*given, edges.edge_index, flat, num_graphs, slope, epsilon, pooled))
+    given = x, ids, table, features, edge_index, batch
+    return Evaluated(*gatv2_layers(*given, flat, num_graphs, slope, epsilon, pooled))
 
 
 @torch.library.custom_op("credit_like::gatv2_layers", mutates_args=(), device_types="cpu")
@@ -100,11 +99,8 @@ def gatv2_layers(
     ids: Tensor,
     table: Tensor,
     features: Tensor,
-    order: Tensor,
-    begin: Tensor,
-    source: Tensor,
-    batch: Tensor,
     edge_index: Tensor,
+    batch: Tensor,
     parameters: Sequence[Tensor],
     num_graphs: int,
     slope: float,
@@ -112,12 +108,14 @@ def gatv2_layers(
     pooled: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """``evaluate`` as a custom operator; ``parameters`` are those of all layers, one after another."""
-    given = _Given(x, ids, table, features, order, begin, source, batch)
     layers = _layers(parameters)
-    _require_fit(given, layers)
-    made = Evaluated(*_empty_layers(*given, edge_index, parameters, num_graphs, slope, epsilon, pooled))
+    _require_fit(x, ids, table, features, edge_index, batch, layers)
+    made = Evaluated(
+        *_empty_layers(x, ids, table, features, edge_index, batch, parameters, num_graphs, slope, epsilon, pooled)
+    )
     for tensor in made[1:]:
         tensor.zero_()
+    sorted_edges = sort_edges(edge_index, x.shape[0])  # which sees to it that their ends are nodes
     starts = torch.empty(x.shape[0] // _TOGETHER + 2, dtype=torch.int64)
     parts = call(part, batch, edge_index, _TOGETHER, starts)
     columns, width = x.shape[1], layers[0].att.numel()
@@ -126,7 +124,7 @@ def gatv2_layers(
     factors = [(matrix[:, : 2 * width], matrix[:, 2 * width :]) for matrix in matrices]
     weights = [(Layer(*views(layer)), known_lengths(layer.att, layer.projection)) for layer in layers]
     steps = list(zip(factors, weights, *views(made), strict=True))
-    seen = _Given(*views(given))
+    seen = _Graphs(*views([x, ids, features, batch, *sorted_edges]))
     with lent_by_torch():
         spread(_evaluate_parts, parts, starts.tolist(), x.detach(), *views([of_ids]), seen, steps, slope, epsilon)
     return made.nodes, made.total, made.top, made.size
@@ -138,11 +136,8 @@ def _empty_layers(
     ids: Tensor,
     table: Tensor,
     features: Tensor,
-    order: Tensor,
-    begin: Tensor,
-    source: Tensor,
-    batch: Tensor,
     edge_index: Tensor,
+    batch: Tensor,
     parameters: Sequence[Tensor],
     num_graphs: int,
     slope: float,
@@ -161,7 +156,7 @@ def _empty_layers(
 
 
 def _evaluate_parts(
-    first: int, last: int, starts: list[int], x: Tensor, of_ids: Any, seen: _Given, steps: list[Any], slope: float,
+    first: int, last: int, starts: list[int], x: Tensor, of_ids: Any, seen: _Graphs, steps: list[Any], slope: float,
     epsilon: float,
 ) -> None:  # fmt: skip
     """The parts ``first`` to ``last``, from numpy views of all that compiled loops read and write; ``steps`` has for
@@ -190,9 +185,10 @@ def _evaluate_parts(
             torch.addmm(target, hidden, factor, beta=int(number == 0), out=target)
             torch.addmm(aim, chosen, aiming, beta=int(number == 0), out=aim)
             hidden, out, chosen = passing[number % 2, :rows], n_passing[number % 2, :rows], again[:several]
+            wanted = n_again[: several if number + 1 < len(steps) else 0]
             wrong = loops.evaluate(
                 n_target, n_aimed, layer.bias, seen.features, layer.projection, layer.att, seen.order, begin,
-                seen.source, start, slope, known, layer.norm_weight, layer.norm_bias, epsilon, out, n_again,
+                seen.source, start, slope, known, layer.norm_weight, layer.norm_bias, epsilon, out, wanted,
                 nodes[start:stop], batch, total, top, size,
             )  # fmt: skip
             if wrong >= 0:
@@ -204,20 +200,20 @@ def _layers(parameters: Sequence[Tensor]) -> list[Layer]:
     return [Layer(*parameters[first : first + size]) for first in range(0, len(parameters), size)]
 
 
-def _require_fit(given: _Given, layers: list[Layer]) -> None:
+def _require_fit(
+    x: Tensor, ids: Tensor, table: Tensor, features: Tensor, edge_index: Tensor, batch: Tensor, layers: list[Layer]
+) -> None:
     """The loops do not look: a tensor too small would be read beyond its end."""
-    x, nodes, edges = given.x, given.x.shape[0], given.order.shape[0]
     if x.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"x must be float32 or float64[N, D]; got {x.dtype}{list(x.shape)}")
-    heads, width, columns = layers[0].att.shape[0], layers[0].att.numel(), given.features.shape[-1]
+    heads, width, columns = layers[0].att.shape[0], layers[0].att.numel(), features.shape[-1]
     checks = [
-        ("ids", given.ids, torch.int64, (nodes,)),
-        ("batch", given.batch, torch.int64, (nodes,)),
-        ("begin", given.begin, torch.int64, (nodes + 1,)),
-        ("table", given.table, x.dtype, given.table.shape[:1] + given.table.shape[-1:]),
-        ("features", given.features, x.dtype, (edges, columns)),
+        ("ids", ids, torch.int64, x.shape[:1]),
+        ("batch", batch, torch.int64, x.shape[:1]),
+        ("table", table, x.dtype, table.shape[:1] + table.shape[-1:]),
+        ("features", features, x.dtype, (edge_index.shape[-1], columns)),
     ]
-    inputs = x.shape[-1] + given.table.shape[-1]
+    inputs = x.shape[-1] + table.shape[-1]
     for layer in layers:
         checks += [
             ("weight", layer.weight, x.dtype, (3 * width, inputs)),
