@@ -19,7 +19,7 @@ import math
 import numpy as np
 
 from credit_like._compiled import compiled, compiled_arithmetic
-from credit_like.models.kernels._norm_loops import expm1
+from credit_like.models.kernels._norm_loops import elu, expm1
 from credit_like.models.kernels._pool_loops import pool
 from credit_like.models.kernels._random import row_key, uniform_bits
 
@@ -245,9 +245,7 @@ def attend_norm_elu(
         rate = one / math.sqrt(spread / n + epsilon)
         for c in range(width):
             out[i, c] = (mixed[c] - mean) * rate * weight[c] + bias[c]
-    flat = out.reshape(out.size)
-    for k in range(len(flat)):
-        flat[k] = flat[k] if flat[k] > zero else expm1(flat[k])
+    elu(out)
 
 
 @compiled
