@@ -29,6 +29,10 @@ from credit_like.graphs import (
 from credit_like.graphs.plan import TRAIN, VALIDATION, is_test
 
 
+class NothingToLearnError(UserError):
+    """The logs leave a trainer no windows of a class to learn from, or to choose by."""
+
+
 @dataclass(frozen=True)
 class Data:
     """Logs that have become a graph store."""
@@ -89,13 +93,13 @@ def learning_windows(data: Data, *, benign_only: bool) -> tuple[NDArray[np.int64
     The latter sets its p-values on validation windows: of captures that share traffic it gets one, for the same stretch
     of a drive several times would promise more than it can.
 
-    Raises UserError where there is nothing to learn from, or nothing to choose the best epoch by.
+    Raises NothingToLearnError where there is nothing to learn from, or nothing to choose the best epoch by.
     """
     for split, purpose in ((TRAIN, "to learn from"), (VALIDATION, "to choose the best epoch by")):
         for label, kind in ((0, "benign"), (1, "attack"))[: 1 if benign_only else 2]:
             if len(data.windows(split, label)) == 0:
                 needs = "benign traffic" if benign_only else "both classes"
-                raise UserError(
+                raise NothingToLearnError(
                     f"the {split} split holds no {kind} window {purpose} (split policy {data.plan.policy!r}, "
                     f"{len(data.captures)} captures). Add labelled {kind} traffic: this trainer needs {needs}."
                     + " One that needs no attack is dgi_ocgin."

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from applications._data import Data, certify, fit_inputs, load_data, require_valid
+from applications._data import Data, NothingToLearnError, certify, fit_inputs, load_data, require_valid
 from applications._job import Job
 from applications._registry import JobTrainer
 from applications._run import BEST, Run, open_run, read_json
@@ -40,10 +40,6 @@ _OWN = ("vocabulary", "scaler", "digest")
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
-
-
-class NothingToFuseError(UserError):
-    """The logs leave a fusion no windows of one class to learn from, or to choose by."""
 
 
 def is_fusion(cls: type[JobTrainer]) -> bool:
@@ -148,7 +144,7 @@ def load_fusion_data(
     for split, purpose in ((FUSION, "to learn from"), (VALIDATION, "to choose the best epoch and the rule by")):
         for label, kind in ((0, "benign"), (1, "attack")):
             if len(data.windows(split, label)) == 0:
-                raise NothingToFuseError(
+                raise NothingToLearnError(
                     f"the {split} split holds no {kind} window {purpose}; a fusion needs both classes. Give it a "
                     "larger share, or add labelled traffic, and train the experts again"
                 )

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from applications import _arguments
 from applications._cli import run
-from applications._data import Data
-from applications._fusion import NothingToFuseError
+from applications._data import NothingToLearnError, load_data
 from applications._job import load_job
 from applications._run import DEMO_MARK, REPORT, nothing_left_behind, require_free, write_text
+from applications._summary import data_summary
 from applications.compare import compare_runs
 from applications.evaluate import evaluate_run
 from applications.train import train
@@ -33,6 +33,8 @@ class Size:
 #: What is trained, each by its configuration, in this order: the fusion learns from the two before it.
 FUSION = "rl_fusion"
 DETECTORS = ("gat", "dgi_ocgin", FUSION)
+#: It needs benign traffic alone: logs that hold too little for it have nothing for the others either.
+LAST_RESORT = "dgi_ocgin"
 #: What the fusion calls the two before it.
 EXPERTS = ("gat", "anomaly")
 
@@ -50,36 +52,45 @@ def main(argv: list[str]) -> None:
     demo(options.data, options.out, quick=options.quick)
 
 
-def demo(data: Path | None = None, out: Path | None = None, *, quick: bool = False) -> Path:
+def demo(logs: Path | None = None, out: Path | None = None, *, quick: bool = False) -> Path:
     """Run the demo; returns the path of the report of all detectors, which has those of each beside it.
 
-    Raises UserError when ``data`` is not there, or ``out`` (or the simulated logs' folder) holds anything but an
-    earlier demo.
+    Logs may hold too little for some of them: one that needs attacks is left out where there are none. Where one
+    detector is left, the report is its own.
+
+    Raises UserError when ``logs`` is not there, when there is nothing to learn from for any detector, or when ``out``
+    (or the simulated logs' folder) holds anything but an earlier demo.
     """
-    if data is not None and not data.exists():
-        raise UserError(f"there is no {data}; name a log or a folder of logs, or nothing for simulated drives")
+    if logs is not None and not logs.exists():
+        raise UserError(f"there is no {logs}; name a log or a folder of logs, or nothing for simulated drives")
     size = QUICK if quick else FULL
-    out = out or Path("runs") / (f"demo_{data.resolve().stem}" if data else "demo")
+    out = out or Path("runs") / (f"demo_{logs.resolve().stem}" if logs else "demo")
     _make_own(out)
-    logs = data or _simulated_logs(out.with_name(f"{out.name}-logs"), size)  # demo_logs: runs of a folder called logs
+    logs = logs or _simulated_logs(out.with_name(f"{out.name}-logs"), size)  # demo_logs: runs of a folder called logs
     changes = [f"data.path={json.dumps(str(logs))}", *size.overrides]
     runs: list[Path] = []
-    prepared: Data | None = None
     with nothing_left_behind(out):
+        data = load_data(load_job(DETECTORS[0], changes)[0].data)
+        print(data_summary(data))
         for name in DETECTORS:
+            if name == FUSION and len(runs) < len(EXPERTS):
+                break
             print(f"\n== {name}")
             folder = out / name
             experts = [f"experts.{expert}={json.dumps(str(run))}" for expert, run in zip(EXPERTS, runs, strict=False)]
             given = [*changes, f"save_loc={json.dumps(str(folder))}", *(experts if name == FUSION else [])]
             job, cls = load_job(name, given)
             try:
-                trained = train(job, cls, data=prepared)
-            except NothingToFuseError as error:  # short logs; every other failure is one of the demo too
-                print(f"note: no fusion: {error}")
+                trained = train(job, cls, data=data)
+            except NothingToLearnError as error:  # every other failure is one of the demo too
+                if name == LAST_RESORT:
+                    raise
+                print(f"note: no {name}: {error}")
                 continue
-            prepared = prepared or trained
             evaluate_run(folder, trained)
             runs.append(folder)
+    if len(runs) == 1:
+        return runs[0] / REPORT
     print("\n== side by side")
     return compare_runs(runs, out / REPORT)
 

@@ -11,7 +11,8 @@ import pytest
 
 from applications import demo
 from applications.__main__ import main
-from applications._fusion import NothingToFuseError
+from applications._data import NothingToLearnError
+from credit_like.can import write_simulated_dataset
 from credit_like.config import UserError
 from credit_like.training import read_checkpoint
 
@@ -73,7 +74,7 @@ def test_it_never_replaces_what_is_not_its_own(tmp_path: Path, finished: Path, c
 def test_the_runs_of_a_folder_called_logs_are_not_the_simulated_logs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "logs").mkdir()
+    write_simulated_dataset("logs", drives=4, seconds=20.0, attacks=demo.ATTACKS, progress=False)
     monkeypatch.setattr(demo, "train", lambda job, cls, data: (job.save_loc.mkdir(), 1 / 0))
     assert main(["demo", "logs", "--quick"]) == 1
     assert (tmp_path / "runs" / "demo_logs" / "gat").is_dir()
@@ -94,7 +95,7 @@ def test_logs_that_cannot_be_read_leave_no_run_folder(tmp_path: Path, capsys: Ou
 
 
 @pytest.mark.parametrize(
-    ("error", "code"), [(NothingToFuseError("no attack window to learn from"), 0), (UserError("no space left"), 1)]
+    ("error", "code"), [(NothingToLearnError("no attack window to learn from"), 0), (UserError("no space left"), 1)]
 )
 def test_only_logs_without_windows_to_fuse_leave_the_fusion_out(
     error: UserError, code: int, monkeypatch: pytest.MonkeyPatch, capsys: Output
@@ -111,3 +112,22 @@ def test_only_logs_without_windows_to_fuse_leave_the_fusion_out(
     shown = capsys.readouterr()
     assert str(error) in (shown.err if code else shown.out)
     assert ("report: runs/demo/report.html" in shown.out) is (code == 0)
+
+
+def test_logs_without_attacks_make_the_one_detector_that_needs_none(tmp_path: Path, capsys: Output) -> None:
+    write_simulated_dataset("benign", drives=4, seconds=20.0, attack_free=4, progress=False)
+    assert main(["demo", "benign", "--quick"]) == 0
+    shown = capsys.readouterr().out
+    assert "note: no gat: the train split holds no attack window to learn from" in shown
+    assert shown.rstrip().endswith("report: runs/demo_benign/dgi_ocgin/report.html")
+    assert "== rl_fusion" not in shown
+    assert sorted(path.name for path in (tmp_path / "runs" / "demo_benign").iterdir() if path.is_dir()) == ["dgi_ocgin"]
+
+
+def test_logs_with_nothing_for_any_detector_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(job: Any, cls: Any, **given: Any) -> Any:
+        raise NothingToLearnError("no benign window")
+
+    monkeypatch.setattr(demo, "train", refusing)
+    assert main(["demo", "--quick"]) == 1
+    assert not list((tmp_path / "runs").glob("demo/*"))
