@@ -9,6 +9,7 @@ from pathlib import Path
 
 from applications import _arguments
 from applications._cli import EXIT_DONE, EXIT_FAILURE, run
+from applications._compiling import say_when_compiling
 from applications._deployed import BestDetector, FusionDetector
 from applications._fusion import is_fusion
 from applications._run import SCORES, Run, claimed_metrics, open_run
@@ -48,6 +49,7 @@ def verify_run(
     a false check.
     """
     started = time.perf_counter()
+    say_when_compiling()
     run = open_run(folder, trainer, [*overrides, *([f"data.path={data}"] if data else [])])
     claims, experts = claims_of(run), None
     detector: BestDetector | FusionDetector
