@@ -83,7 +83,7 @@ def evaluate(
         pooled: whether sum and maximum over each graph's nodes, and their number, are wanted, as ``pool`` gives them,
             and not the nodes themselves.
 
-    About a thousand nodes of whole graphs go through all layers and the pooling before the next do, on as many threads
+    Some 1,500 nodes of whole graphs go through all layers and the pooling before the next do, on as many threads
     as torch has; where graphs are not side by side, all go together. The parts depend on the batch alone, so no result
     depends on the threads. Raises IndexError for an id or a graph that does not exist, ValueError for tensors that do
     not fit together.
