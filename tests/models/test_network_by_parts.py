@@ -59,6 +59,20 @@ def test_layers_by_parts_are_the_layers(dtype: torch.dtype, channels: int, graph
         assert all(torch.equal(one, other) for one, other in zip(found[0], others, strict=True))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_scores_beyond_the_range_of_exp_are_still_a_softmax(dtype: torch.dtype) -> None:
+    """Of several edges into a node the highest score is taken off first, each head's own."""
+    torch.manual_seed(0)
+    model = GAT(**SIZES | {"width": HEADS * 8, "heads": HEADS}).to(dtype).eval()
+    for conv in model.convs:
+        conv.att.data *= 1e4
+    x, *rest = batch(0, 40, 200)
+    given = x.to(dtype), rest[0], rest[1], rest[2].to(dtype), *rest[3:]
+    expected = model.embed(*given)
+    with torch.no_grad():
+        torch.testing.assert_close(model.embed(*given), expected, rtol=1e-2, atol=1e-2)
+
+
 def test_a_graph_that_is_not_side_by_side_is_no_reason_to_part_it() -> None:
     """Nodes of graphs in turn, and an edge from the first graph to the last."""
     torch.manual_seed(0)
