@@ -171,7 +171,10 @@ def demo(argv: list[str]) -> argparse.Namespace:
         "Without FOLDER drives are simulated and attacked. The folder of the runs, and the simulated logs beside it,\n"
         "take the place of those of an earlier demo.",
     )
-    made.add_argument("data", nargs="?", metavar="FOLDER", type=Path, help="a folder of logs with labelled attacks")
+    made.add_argument("data", nargs="?", metavar="FOLDER", type=Path, help="a log or a folder of logs")
+    made.add_argument(
+        "--benign", action="store_true", help="unlabelled frames are normal traffic: data.split.unlabelled=benign"
+    )
     made.add_argument("--out", metavar="OUT", type=Path, help="default: runs/demo, or runs/demo_FOLDER")
     made.add_argument("--quick", action="store_true", help="less traffic and fewer epochs: a minute")
     return made.parse_args(argv)

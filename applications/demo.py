@@ -1,4 +1,4 @@
-"""credit-like demo [FOLDER] [--quick]: the whole way from logs to a report, on simulated drives or on your logs."""
+"""credit-like demo [FOLDER] [--quick] [--benign]: from logs to reports, on simulated drives or on your logs."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ ATTACKS = ("dos", "fuzzing", "spoofing", "replay", "suspension", "masquerade")
 
 def main(argv: list[str]) -> None:
     options = _arguments.demo(argv)
-    demo(options.data, options.out, quick=options.quick)
+    demo(options.data, options.out, quick=options.quick, benign=options.benign)
 
 
-def demo(logs: Path | None = None, out: Path | None = None, *, quick: bool = False) -> Path:
+def demo(logs: Path | None = None, out: Path | None = None, *, quick: bool = False, benign: bool = False) -> Path:
     """Run the demo; returns the path of the report of all detectors, which has those of each beside it.
 
-    Logs may hold too little for some of them: one that needs attacks is left out where there are none. Where one
-    detector is left, the report is its own.
+    ``benign`` takes unlabelled frames for normal traffic. Logs may hold too little for some detectors: one that needs
+    attacks is left out where there are none. Where one detector is left, the report is its own.
 
     Raises UserError when ``logs`` is not there, when there is nothing to learn from for any detector, or when ``out``
     (or the simulated logs' folder) holds anything but an earlier demo.
@@ -68,6 +68,7 @@ def demo(logs: Path | None = None, out: Path | None = None, *, quick: bool = Fal
     _make_own(out)
     logs = logs or _simulated_logs(out.with_name(f"{out.name}-logs"), size)  # demo_logs: runs of a folder called logs
     changes = [f"data.path={json.dumps(str(logs))}", *size.overrides]
+    changes += ["data.split.unlabelled=benign"] * benign
     runs: list[Path] = []
     with nothing_left_behind(out):
         data = load_data(load_job(DETECTORS[0], changes)[0].data)

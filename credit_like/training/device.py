@@ -18,9 +18,10 @@ def choose_device(wanted: str) -> torch.device:
         return torch.device("cpu")
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     if not torch.cuda.is_available():
+        remedy = "see whether nvidia-smi lists one" if torch.version.cuda else "install a CUDA build of torch"
         raise ConfigError(
             "trainer.device is 'cuda', but torch sees no GPU here "
-            f"(torch {torch.__version__}); set trainer.device=cpu, or install a CUDA build of torch"
+            f"(torch {torch.__version__}); set trainer.device=cpu, or {remedy}"
         )
     if local_rank >= torch.cuda.device_count():
         raise ConfigError(f"LOCAL_RANK is {local_rank}, but this machine has {torch.cuda.device_count()} GPU(s)")

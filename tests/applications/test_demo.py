@@ -131,3 +131,13 @@ def test_logs_with_nothing_for_any_detector_end_it(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(demo, "train", refusing)
     assert main(["demo", "--quick"]) == 1
     assert not list((tmp_path / "runs").glob("demo/*"))
+
+
+def test_unlabelled_logs_are_taken_as_benign_on_request(tmp_path: Path, capsys: Output) -> None:
+    (tmp_path / "raw").mkdir()
+    assert main(["simulate", "--minutes", "1", "-o", "drive.log"]) == 0
+    shutil.copy("drive.log", "raw")  # without the labels beside it
+    assert main(["demo", "raw", "--quick"]) == 1
+    assert "data.split.unlabelled=benign" in capsys.readouterr().err
+    assert main(["demo", "raw", "--quick", "--benign"]) == 0
+    assert capsys.readouterr().out.rstrip().endswith("report: runs/demo_raw/dgi_ocgin/report.html")
