@@ -88,11 +88,12 @@ def duplicate(source: Path, digest: str, target: Path) -> None:
         raise _cannot_write(target, error) from error
 
 
-def read_checkpoint(path: Path, map_location: torch.device | str = "cpu") -> dict[str, Any]:
+def read_checkpoint(path: str | Path, map_location: torch.device | str = "cpu") -> dict[str, Any]:
     """The state in ``path``. Raises CheckpointError, naming the file, when it is missing, cut, altered or foreign.
 
     The digest is compared before a byte is parsed; parsing uses ``weights_only=True``, so that a file never runs code.
     """
+    path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}")
     known = read_sidecar(sidecar_of(path))

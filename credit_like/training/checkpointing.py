@@ -247,7 +247,7 @@ def _partial_epoch(trainer: BaseTrainer, position: Position) -> dict[str, Any]:
 
 
 def load_weights(
-    path: Path,
+    path: str | Path,
     model: nn.Module,
     map_location: torch.device | str = "cpu",
     which: Literal["validated", "raw"] = "validated",

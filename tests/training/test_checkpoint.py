@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from credit_like.config import UserError
-from credit_like.training import CheckpointError, read_checkpoint, write_checkpoint
+from credit_like.training import CheckpointError, load_weights, read_checkpoint, write_checkpoint
 from credit_like.training.checkpoint import file_digest, sidecar_of
 from credit_like.training.run_folder import RunFolder
 from tests.training.toys import Setup, checkpoint_state, frozen
@@ -25,6 +25,15 @@ from tests.training.toys import Setup, checkpoint_state, frozen
 def certified(path: Path) -> None:
     """Write the digest of whatever is at ``path`` beside it."""
     sidecar_of(path).write_text(f"{file_digest(path)}  {path.name}\n", "ascii")
+
+
+def test_a_checkpoint_may_be_named_by_a_string(tmp_path: Path) -> None:
+    model = nn.Linear(2, 1)
+    path = tmp_path / "weights.pt"
+    state = {"model": {"weight": torch.ones(1, 2), "bias": torch.zeros(1)}, "validated": "raw"}
+    write_checkpoint(path, state)
+    load_weights(str(path), model)
+    assert model.weight.tolist() == [[1.0, 1.0]]
 
 
 # Damage ---------------------------------------------------------------------------------------------------------------
