@@ -106,7 +106,10 @@ def fusion_figures(fusion: Mapping[str, Any]) -> str:
     """Mean reward, regret and F1 of every way to combine the experts, on the test windows (else on validation)."""
     part = "test" if fusion["test"] else "validation"
     width = max(len(name) for name in fusion[part])
-    lines = [f"  {part}: mean reward, regret and F1 at the fusion's threshold; in use: {fusion['rule']}"]
+    lines = [
+        f"  {part}: mean reward, regret, and F1 above {fusion['threshold']:g}, not above the run's threshold; "
+        f"in use: {fusion['rule']}"
+    ]
     for name, row in fusion[part].items():
         f1 = "undefined" if row["f1"] is None else f"{row['f1']:.4f}"
         lines.append(f"    {name:<{width}}  {row['reward']:+.4f}  {row['regret']:.4f}  {f1}")

@@ -150,7 +150,7 @@ def test_a_fusion_is_judged_again_with_the_same_figures(fused: Path, tmp_path: P
     assert json.loads((copy / "metrics.json").read_text()) == json.loads((fused / "metrics.json").read_text())
     assert read_scores(copy / "scores.parquet").frame.equals(read_scores(fused / "scores.parquet").frame)
     shown = capsys.readouterr().out
-    assert "mean reward, regret and F1 at the fusion's threshold; in use: " in shown
+    assert "mean reward, regret, and F1 above 0.5, not above the run's threshold; in use: " in shown
 
 
 def test_verify_computes_a_fusion_again_from_its_experts_on(fused: Path, capsys: Output) -> None:

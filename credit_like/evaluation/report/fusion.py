@@ -55,7 +55,8 @@ def _terms(found: Mapping[str, Any]) -> str:
     worth = ", ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in found["rewards"].items())
     return (
         f"A score is (1 - alpha) x anomaly + alpha x GAT, and an alarm is a score above {found['threshold']:g}, in "
-        f"training, validation and here. What a decision is worth: {worth} (at most, where an attack alarms). Since "
+        "training, validation and here, but not in other parts of this report, which go by the calibrated threshold. "
+        f"What a decision is worth: {worth} (at most, where an attack alarms). Since "
         "labels tell the reward of every alpha, the regret is measured against the best alpha of each window; a "
         "classifier is no mixture, and may do better than any. Experts: "
         f"GAT is {found['experts']['gat']}, anomaly is {found['experts']['anomaly']}; their own reports say which "
@@ -115,4 +116,6 @@ def _alphas(found: Mapping[str, Any]) -> Html:
     most = int((counts["benign"] + counts["attack"]).argmax())
     share = (counts["benign"] + counts["attack"])[most] / max(1, sum(int(c.sum()) for c in counts.values()))
     caption = f"{percent(float(share))} of the test windows get alpha {alphas[most]:.2f}, the most frequent one."
+    if found["rule"] != "policy":
+        caption += " This is what the policy would do; it is not in use."
     return figure("Windows by alpha", image, caption, data)
