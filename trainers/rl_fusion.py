@@ -78,7 +78,10 @@ class RLFusionSettings(BaseTrainer.Settings):
         0.95, gt=0, le=1, description="of validation windows with one and the same alpha, above which a warning is due"
     )
     deploy_margin: float = Field(
-        1.0, ge=0, description="standard errors by which the policy must beat the best single expert on validation"
+        1.0,
+        ge=0,
+        description="standard errors by which the policy must earn more on validation than the better expert, whose "
+        "AUROC it must exceed too",
     )
     deploy: Literal["earned", "either"] = Field(
         "earned",
@@ -241,16 +244,17 @@ class RLFusionTrainer(BaseTrainer):
             either = self.reward_of(policy.aligned(batch["columns"]).amax(dim=1), batch["y"])
             earned.append(torch.stack([rewards[:, 0], rewards[:, -1], mine, either], dim=1))
             taken += torch.bincount(action, minlength=len(taken))
-            scores.append(fused.gather(1, action[:, None])[:, 0])
+            scores.append(torch.stack([fused[:, 0], fused[:, -1], fused.gather(1, action[:, None])[:, 0]], dim=1))
             labels.append(batch["y"])
-        all_earned = torch.cat(earned)
+        all_earned, all_scores = self.gathered(torch.cat(earned)), self.gathered(torch.cat(scores))
+        all_labels = self.gathered(torch.cat(labels))
+        auroc = [ranking(all_scores[:, rule], all_labels)["auroc"] for rule in (ANOMALY, GAT, POLICY)]
         rule = EITHER
         if self.chosen.deploy == "earned":
-            rule = deployed_rule(all_earned[:, :EITHER], self.chosen.deploy_margin)
+            rule = deployed_rule(all_earned[:, :EITHER], auroc, self.chosen.deploy_margin)
         means = all_earned.mean(dim=0)
-        ranked = ranking(torch.cat(scores), torch.cat(labels))
         for name, value in (
-            ("auroc", ranked["auroc"]),
+            ("auroc", auroc[POLICY]),
             ("gat_reward", means[GAT]),
             ("anomaly_reward", means[ANOMALY]),
             ("deployed_reward", means[rule]),
@@ -310,20 +314,24 @@ class RLFusionTrainer(BaseTrainer):
         )
 
 
-def deployed_rule(earned: Tensor, margin: float) -> int:
-    """Which rule is put to use, by what each earned on validation windows: float64[n, 3] of anomaly, GAT and policy.
+def deployed_rule(earned: Tensor, auroc: Sequence[float], margin: float) -> int:
+    """Which rule is put to use, by validation windows: what each earned there, float64[n, 3] of anomaly, GAT and
+    policy, and each one's ``auroc``.
 
-    One earned more than another where the mean of the paired differences is above 0 by ``margin`` standard errors.
-    The expert is the GAT, unless the anomaly detector earned more; the policy (``POLICY``) replaces the expert where it
-    earned more, and on the mean no less than either. Windows in sequence resemble each other, so that the standard
-    error is somewhat too small.
+    One is better than another where the mean of the paired differences of what they earned is above 0 by ``margin``
+    standard errors, and its AUROC is greater: what is earned speaks of one threshold, and a run may be used at any.
+    The expert is the GAT, unless the anomaly detector is better; the policy (``POLICY``) replaces the expert where it
+    is better, and by neither measure below the other one. So nothing replaces the GAT where validation holds no attack
+    window (its AUROC is NaN). Windows in sequence resemble each other, so that the standard error is somewhat too
+    small.
     """
 
-    def more(one: int, other: int) -> bool:
+    def better(one: int, other: int) -> bool:
         difference = earned[:, one] - earned[:, other]
         error = float(difference.std(correction=0)) / max(1, len(difference)) ** 0.5
-        return float(difference.mean()) > max(0.0, margin * error)
+        return auroc[one] > auroc[other] and float(difference.mean()) > max(0.0, margin * error)
 
-    expert = ANOMALY if more(ANOMALY, GAT) else GAT
+    expert = ANOMALY if better(ANOMALY, GAT) else GAT
     means = earned.mean(dim=0)
-    return POLICY if more(POLICY, expert) and means[POLICY] >= means.max() else expert
+    best = means[POLICY] >= means.max() and auroc[POLICY] >= max(auroc)
+    return POLICY if best and better(POLICY, expert) else expert

@@ -74,8 +74,9 @@ def test_without_proof_the_better_expert_is_deployed() -> None:
     rng = np.random.default_rng(0)
     expert = torch.from_numpy(rng.choice([1.0, -2.0], 400))
 
-    def rule(anomaly: Any, gat: Any, policy: Any, margin: float = 1.0) -> int:
-        return deployed_rule(torch.stack([anomaly, gat, policy], dim=1), margin)
+    def rule(anomaly: Any, gat: Any, policy: Any, margin: float = 1.0, auroc: Any = None) -> int:
+        earned = torch.stack([anomaly, gat, policy], dim=1)
+        return deployed_rule(earned, earned.mean(dim=0).tolist() if auroc is None else auroc, margin)
 
     worse, better = expert - 0.1, expert + 0.1
     assert rule(worse, expert, expert) == GAT  # as good is not better
@@ -90,6 +91,11 @@ def test_without_proof_the_better_expert_is_deployed() -> None:
     assert rule(lucky, expert, worse, margin=0.0) == ANOMALY
     assert rule(lucky, expert, (expert + lucky) / 2, margin=0.0) == ANOMALY
     assert rule(lucky, expert - 0.01, expert, margin=2.5) == GAT  # surely above the GAT, but below the other
+    assert rule(worse, expert, better, auroc=[0.8, 0.9, 0.9]) == GAT  # decides better, and ranks no better
+    assert rule(expert, expert, better, auroc=[0.9, 0.7, 0.8]) == GAT  # ranks better than the GAT, and not the other
+    assert rule(better, expert, worse, auroc=[0.8, 0.9, 0.9]) == GAT
+    assert rule(better, expert, worse, auroc=[0.9, 0.8, 0.9]) == ANOMALY
+    assert rule(better, expert, better, auroc=[float("nan")] * 3) == GAT  # no attack, or no benign window
 
 
 def test_an_untrained_policy_is_not_deployed_and_predictions_follow_the_expert(tmp_path: Path) -> None:
