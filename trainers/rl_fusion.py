@@ -30,6 +30,7 @@ from credit_like.models.fusion import (
 from credit_like.training import BaseTrainer, Logger
 from credit_like.training.wrapping import unwrapped
 from trainers.expert_table import ExpertTable
+from trainers.fusion_rule import deployed_rule
 from trainers.gat import ranking
 
 
@@ -78,10 +79,7 @@ class RLFusionSettings(BaseTrainer.Settings):
         0.95, gt=0, le=1, description="of validation windows with one and the same alpha, above which a warning is due"
     )
     deploy_margin: float = Field(
-        1.0,
-        ge=0,
-        description="standard errors by which the policy must earn more on validation than the better expert, whose "
-        "AUROC it must exceed too",
+        1.0, ge=0, description="standard errors by which the policy must beat both experts on validation"
     )
     deploy: Literal["earned", "either"] = Field(
         "earned",
@@ -248,13 +246,12 @@ class RLFusionTrainer(BaseTrainer):
             labels.append(batch["y"])
         all_earned, all_scores = self.gathered(torch.cat(earned)), self.gathered(torch.cat(scores))
         all_labels = self.gathered(torch.cat(labels))
-        auroc = [ranking(all_scores[:, rule], all_labels)["auroc"] for rule in (ANOMALY, GAT, POLICY)]
         rule = EITHER
         if self.chosen.deploy == "earned":
-            rule = deployed_rule(all_earned[:, :EITHER], auroc, self.chosen.deploy_margin)
+            rule = deployed_rule(all_earned[:, :EITHER], all_scores, all_labels, self.chosen.deploy_margin)
         means = all_earned.mean(dim=0)
         for name, value in (
-            ("auroc", auroc[POLICY]),
+            ("auroc", ranking(all_scores[:, POLICY], all_labels)["auroc"]),
             ("gat_reward", means[GAT]),
             ("anomaly_reward", means[ANOMALY]),
             ("deployed_reward", means[rule]),
@@ -312,26 +309,3 @@ class RLFusionTrainer(BaseTrainer):
             end=chosen.epsilon_end,
             windows=chosen.epsilon_windows,
         )
-
-
-def deployed_rule(earned: Tensor, auroc: Sequence[float], margin: float) -> int:
-    """Which rule is put to use, by validation windows: what each earned there, float64[n, 3] of anomaly, GAT and
-    policy, and each one's ``auroc``.
-
-    One is better than another where the mean of the paired differences of what they earned is above 0 by ``margin``
-    standard errors, and its AUROC is greater: what is earned speaks of one threshold, and a run may be used at any.
-    The expert is the GAT, unless the anomaly detector is better; the policy (``POLICY``) replaces the expert where it
-    is better, and by neither measure below the other one. So nothing replaces the GAT where validation holds no attack
-    window (its AUROC is NaN). Windows in sequence resemble each other, so that the standard error is somewhat too
-    small.
-    """
-
-    def better(one: int, other: int) -> bool:
-        difference = earned[:, one] - earned[:, other]
-        error = float(difference.std(correction=0)) / max(1, len(difference)) ** 0.5
-        return auroc[one] > auroc[other] and float(difference.mean()) > max(0.0, margin * error)
-
-    expert = ANOMALY if better(ANOMALY, GAT) else GAT
-    means = earned.mean(dim=0)
-    best = means[POLICY] >= means.max() and auroc[POLICY] >= max(auroc)
-    return POLICY if best and better(POLICY, expert) else expert

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from credit_like.config import ConfigError, UserError
-from credit_like.models.fusion import ANOMALY, COMPONENTS, GAT, POLICY
+from credit_like.models.fusion import COMPONENTS, GAT, POLICY
 from tests.trainers.fusion_tasks import always, arguments, either, make_trainer, rewards, table
 from trainers.expert_table import ExpertTable
-from trainers.rl_fusion import ActionCollapseWarning, RLFusionTrainer, deployed_rule
+from trainers.rl_fusion import ActionCollapseWarning, RLFusionTrainer
 
 AGENTS = pytest.mark.parametrize("agent", ["dqn", "neural_linucb"])
 
@@ -68,34 +68,6 @@ def test_both_phases_log_parts_of_the_reward_that_sum_to_it(agent: str, tmp_path
             assert sum(parts) == pytest.approx(row[f"{phase}_reward"], abs=1e-9)
             assert row[f"{phase}_regret"] >= 0
         assert row["train_loss"] > 0
-
-
-def test_without_proof_the_better_expert_is_deployed() -> None:
-    rng = np.random.default_rng(0)
-    expert = torch.from_numpy(rng.choice([1.0, -2.0], 400))
-
-    def rule(anomaly: Any, gat: Any, policy: Any, margin: float = 1.0, auroc: Any = None) -> int:
-        earned = torch.stack([anomaly, gat, policy], dim=1)
-        return deployed_rule(earned, earned.mean(dim=0).tolist() if auroc is None else auroc, margin)
-
-    worse, better = expert - 0.1, expert + 0.1
-    assert rule(worse, expert, expert) == GAT  # as good is not better
-    assert rule(expert, worse, expert) == ANOMALY
-    assert rule(expert, expert, worse) == GAT
-    assert rule(worse, expert, better) == POLICY
-    lucky = expert.clone()
-    lucky[int((expert < 0).nonzero()[0])] = 1.0  # one window of four hundred: exactly one standard error
-    assert rule(worse, expert, lucky, margin=1.1) == GAT
-    assert rule(worse, expert, lucky, margin=0.0) == POLICY
-    assert rule(lucky, expert, worse, margin=1.1) == GAT  # nor does luck make the anomaly detector the better expert
-    assert rule(lucky, expert, worse, margin=0.0) == ANOMALY
-    assert rule(lucky, expert, (expert + lucky) / 2, margin=0.0) == ANOMALY
-    assert rule(lucky, expert - 0.01, expert, margin=2.5) == GAT  # surely above the GAT, but below the other
-    assert rule(worse, expert, better, auroc=[0.8, 0.9, 0.9]) == GAT  # decides better, and ranks no better
-    assert rule(expert, expert, better, auroc=[0.9, 0.7, 0.8]) == GAT  # ranks better than the GAT, and not the other
-    assert rule(better, expert, worse, auroc=[0.8, 0.9, 0.9]) == GAT
-    assert rule(better, expert, worse, auroc=[0.9, 0.8, 0.9]) == ANOMALY
-    assert rule(better, expert, better, auroc=[float("nan")] * 3) == GAT  # no attack, or no benign window
 
 
 def test_an_untrained_policy_is_not_deployed_and_predictions_follow_the_expert(tmp_path: Path) -> None:
