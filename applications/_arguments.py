@@ -8,6 +8,7 @@ from pathlib import Path
 from applications._cli import add_conf, parse_conf, parser
 from applications._folder import run_folder
 from applications._reading import add_reading
+from applications._values import SEED, Number
 
 #: What retrains the controls of an evaluation, or leaves that out.
 CHEAP, ALL = "cheap", "all"
@@ -61,8 +62,9 @@ def tune(argv: list[str]) -> tuple[argparse.Namespace, str, list[str]]:
     )
     add_conf(made)
     made.add_argument("--study", required=True, metavar="NAME", help="its name, and that of its folder")
-    made.add_argument("--trials", type=int, metavar="N", help="trials of the whole study (default: hpo.trials)")
-    made.add_argument("--workers", type=int, default=1, metavar="W", help="processes that search at once (default: 1)")
+    some = Number(int, least=1)
+    made.add_argument("--trials", type=some, metavar="N", help="trials of the whole study (default: hpo.trials)")
+    made.add_argument("--workers", type=some, default=1, metavar="W", help="processes that search at once (default: 1)")
     made.add_argument(
         "--storage", default="", metavar="URL", help="a database that workers on other machines reach too, as Optuna's"
     )
@@ -104,7 +106,8 @@ def explain(argv: list[str]) -> argparse.Namespace:
     )
     _add_run(made, "`credit-like train` made")
     made.add_argument("--capture", metavar="C", required=True, help="a capture, as the report names it")
-    made.add_argument("--time", metavar="T", type=float, required=True, help="seconds of the capture's clock")
+    seconds = Number(float, unit="seconds")
+    made.add_argument("--time", metavar="T", type=seconds, required=True, help="seconds of the capture's clock")
     made.add_argument("--attention", action="store_true", help="also shows what a GAT attends to")
     made.add_argument("--dbc", metavar="FILE", type=Path, help="names ids and signals")
     made.add_argument("-o", "--output", metavar="FILE", type=Path, help="writes the explanation as JSON too")
@@ -146,8 +149,9 @@ def verify(argv: list[str]) -> argparse.Namespace:
     )
     _add_run(made, "`credit-like evaluate` has judged")
     made.add_argument("--data", metavar="FOLDER", type=Path, help="where the logs are now (default: where they were)")
-    made.add_argument("--sample", metavar="N", type=int, default=100, help="windows to score again (default: 100)")
-    made.add_argument("--seed", metavar="N", type=int, default=0, help="which windows (default: 0)")
+    some = Number(int, least=1)
+    made.add_argument("--sample", metavar="N", type=some, default=100, help="windows to score again (default: 100)")
+    made.add_argument("--seed", metavar="N", type=SEED, default=0, help="which windows (default: 0)")
     made.add_argument(
         "--only", metavar="CHECK", action="append", choices=CHECKS, help=f"this check alone; of {', '.join(CHECKS)}"
     )
@@ -158,10 +162,7 @@ def verify(argv: list[str]) -> argparse.Namespace:
         metavar="key=value",
         help="experts.gat, experts.anomaly: where a fusion's experts are now",
     )
-    options = made.parse_intermixed_args(argv)
-    if options.sample < 1:
-        made.error(f"--sample must be at least 1; got {options.sample}")
-    return options
+    return made.parse_intermixed_args(argv)
 
 
 def demo(argv: list[str]) -> argparse.Namespace:
