@@ -76,11 +76,11 @@ def test_a_run_that_cannot_be_compared_is_named(
 
 
 def test_what_is_no_comparison_says_why(finished: Path, run_folder: Path, tmp_path: Path, capsys: Output) -> None:
-    assert main(["compare", str(finished)]) == 1
+    assert main(["compare", str(finished)]) == 2
     assert capsys.readouterr().err == (
         "error: a comparison takes two runs or more: `credit-like compare RUN RUN ...`\n"
     )
-    assert main(["compare", str(finished), str(finished)]) == 1
+    assert main(["compare", str(finished), str(finished)]) == 2
     assert f"{finished} is named twice; a run is not compared with itself" in capsys.readouterr().err
     assert main(["compare", str(finished), str(tmp_path)]) == 1
     assert f"{tmp_path} is not a run folder (no config.yml)" in capsys.readouterr().err
