@@ -7,6 +7,7 @@ from pathlib import Path
 
 from applications._cli import add_conf, parse_conf, parser
 from applications._folder import run_folder
+from applications._output import add_output
 from applications._reading import add_reading
 from applications._values import SEED, Number
 
@@ -93,7 +94,7 @@ def predict(argv: list[str]) -> argparse.Namespace:
     )
     _add_run(made, "`credit-like train` made")
     made.add_argument("log", metavar="LOG", type=Path, help="a log, or a folder of logs")
-    made.add_argument("-o", "--output", metavar="FILE", type=Path, required=True, help="alarms.csv or alarms.parquet")
+    add_output(made, "FILE", "the table to write, such as alarms.csv or alarms.parquet")
     add_reading(made)
     return made.parse_args(argv)
 
@@ -110,7 +111,7 @@ def explain(argv: list[str]) -> argparse.Namespace:
     made.add_argument("--time", metavar="T", type=seconds, required=True, help="seconds of the capture's clock")
     made.add_argument("--attention", action="store_true", help="also shows what a GAT attends to")
     made.add_argument("--dbc", metavar="FILE", type=Path, help="names ids and signals")
-    made.add_argument("-o", "--output", metavar="FILE", type=Path, help="writes the explanation as JSON too")
+    add_output(made, "FILE", "writes the explanation as JSON too", required=False)
     made.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="data.path, where the logs lie now")
     return made.parse_intermixed_args(argv)
 
@@ -130,14 +131,8 @@ def compare(argv: list[str]) -> argparse.Namespace:
     made.add_argument(
         "runs", nargs="+", metavar="RUN", type=run_folder, help="folders that `credit-like evaluate` has judged"
     )
-    made.add_argument(
-        "-o",
-        "--output",
-        metavar="FILE",
-        type=Path,
-        default=Path("comparison.html"),
-        help="the page to write (default: comparison.html)",
-    )
+    page = Path("comparison.html")
+    add_output(made, "FILE", f"the page to write (default: {page})", required=False, default=page)
     return made.parse_args(argv)
 
 

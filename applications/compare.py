@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from urllib.parse import quote
 from applications import _arguments
 from applications._cli import run
 from applications._folder import run_folder
+from applications._output import require_writable
 from applications._run import CERTIFICATE, CONFIG, FACTS, REPORT, SCORES, read_json, read_metrics
 from applications._summary import comparison_summary
 from credit_like.config import ConfigError, UserError, flat, read_config
@@ -20,9 +22,13 @@ from credit_like.evaluation import JudgedRun, compare, read_scores, write_compar
 from credit_like.evaluation.report.words import listing
 from credit_like.graphs import check_certificate
 
+#: The end of a comparison's title.
+SIDE_BY_SIDE = "side by side"
+
 
 def main(argv: list[str]) -> None:
     options = _arguments.compare(argv)
+    require_writable(options.output, options.runs, force=options.force, is_result=is_comparison)
     compare_runs(options.runs, options.output)
 
 
@@ -40,7 +46,7 @@ def compare_runs(folders: Sequence[Path], out: Path) -> Path:
     path = write_comparison(
         out,
         comparison,
-        title=f"{listing([run.name for run in comparison.runs])} side by side",
+        title=f"{listing([run.name for run in comparison.runs])} {SIDE_BY_SIDE}",
         throughput={name: read_json(folder / FACTS)["throughput"] for folder, name in names.items()},
         reports={
             name: quote(os.path.relpath(folder / REPORT, out.parent))
@@ -50,6 +56,12 @@ def compare_runs(folders: Sequence[Path], out: Path) -> Path:
     )
     print(f"{comparison_summary(comparison)}\nreport: {path}")
     return path
+
+
+def is_comparison(path: Path) -> bool:
+    """Whether ``path`` is a page that ``compare`` wrote."""
+    with path.open(encoding="utf-8", errors="replace") as page:
+        return re.search(f"<title>[^<]* {SIDE_BY_SIDE}</title>", page.read(100_000)) is not None
 
 
 def run_names(folders: Sequence[Path]) -> dict[Path, str]:

@@ -87,7 +87,7 @@ def main(argv: list[str]) -> None:
 
     from credit_like.can import VEHICLES, inject, resolve_attack, write_log
 
-    format = new_log_format(options)
+    format = new_log_format(options, [options.log])
     attack = _attack(options)
     capture = _read(options)
     known = VEHICLES.get(capture.vehicle)
@@ -100,7 +100,7 @@ def main(argv: list[str]) -> None:
     intervals = tuple(sorted(targets, key=lambda attack: (attack.start, attack.stop)))
     attacked = replace(capture, frames=frames, intervals=intervals)
     files = write_log(
-        attacked, options.out, format, targets=[targets[one] for one in intervals], source=options.log.name
+        attacked, options.output, format, targets=[targets[one] for one in intervals], source=options.log.name
     )
     print(_effect(capture, attacked, attack, ids))
     print(describe(files, format, attacks=len(intervals)))

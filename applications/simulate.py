@@ -40,8 +40,8 @@ def main(argv: list[str]) -> None:
     format = new_log_format(options)
     frames = simulate(options.vehicle, options.minutes * 60, options.seed, options.bitrate, options.logger)
     nowhere = SourceFile(path="", sha256="", format="", reason="simulated", frames=len(frames))
-    drive = Capture(options.out.name, frames, nowhere, vehicle=options.vehicle)
-    files = write_log(drive, options.out, format, source=f"simulated, seed {options.seed}")
+    drive = Capture(options.output.name, frames, nowhere, vehicle=options.vehicle)
+    files = write_log(drive, options.output, format, source=f"simulated, seed {options.seed}")
 
     load = bus_load(frames, options.bitrate or VEHICLES[options.vehicle].bitrate)
     print(

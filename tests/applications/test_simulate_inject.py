@@ -92,7 +92,7 @@ def test_the_bus_of_a_simulated_truck_is_attacked_at_its_own_bit_rate(tmp_path: 
 @pytest.mark.parametrize(
     ("argv", "code", "message"),
     [
-        (["simulate", "-o", "{}/drive.log"], 1, "drive.log is there already; name another log, or replace it with --f"),
+        (["simulate", "-o", "{}/drive.log"], 1, "drive.log is there already; name another file, or replace it with --"),
         (["simulate", "-o", "{}"], 1, "is a folder; name a file in it"),
         (["simulate", "-o", "{}/no/x.log"], 1, "/no to write x.log in; make it first"),
         (["simulate", "-o", "{}/x.doc"], 2, "x.doc: the format does not follow from the name"),
