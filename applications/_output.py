@@ -13,7 +13,9 @@ def add_output(
 ) -> None:
     """Give a verb ``-o FILE [--force]``."""
     made.add_argument("-o", "--output", metavar=metavar, type=Path, required=required, default=default, help=help)
-    made.add_argument("--force", action="store_true", help="replace what is there; never what this command reads")
+    made.add_argument(
+        "--force", action="store_true", help="replace a file that is there; never one that this command reads"
+    )
 
 
 def no_result(path: Path) -> bool:
