@@ -115,7 +115,7 @@ def explain(argv: list[str]) -> argparse.Namespace:
         "explain",
         "Score the window at a time again without each of its ids and transitions: what the score loses is what they\n"
         "carried. Shown beside it: whether the ids named matter more than random ones, and the frames around it.",
-        "example:\n  credit-like explain runs/mine --capture drive.log --time 12.5",
+        "example:\n  credit-like explain runs/mine --capture drive.log --time 1478196131.94",
     )
     _add_run(made, "`credit-like train` made")
     made.add_argument("--capture", metavar="C", required=True, help="the name of a capture, as in the report")
@@ -195,7 +195,9 @@ def demo(argv: list[str]) -> argparse.Namespace:
     made.add_argument(
         "--out", metavar="OUT", type=Path, help="folder of the runs (default: runs/demo, or runs/demo_FOLDER)"
     )
-    made.add_argument("--quick", action="store_true", help="less traffic and fewer epochs: a minute in place of three")
+    made.add_argument(
+        "--quick", action="store_true", help="less traffic and fewer epochs: a minute in place of two or three"
+    )
     return made.parse_args(argv)
 
 
