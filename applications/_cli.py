@@ -107,21 +107,29 @@ def parser(verb: str, description: str, epilog: str = "") -> argparse.ArgumentPa
 
 def add_conf(made: argparse.ArgumentParser) -> None:
     """Give a verb ``CONF [key=value ...]``, with ``-c CONF`` as another way to name the configuration."""
+    made.add_argument("-c", "--config", metavar="CONF", help="the configuration, where it is not the first word")
     made.add_argument(
-        "-c", "--config", metavar="CONF", help="the configuration: a YAML file, or a name from `config list`"
+        "words",
+        nargs="*",
+        metavar="CONF key=value",
+        help="the configuration (a YAML file, or a name from `credit-like config list`), then settings to change, such "
+        "as trainer.epochs=20",
     )
-    made.add_argument("words", nargs="*", metavar="CONF key=value", help="the configuration, then dotted overrides")
 
 
 def parse_conf(made: argparse.ArgumentParser, argv: list[str]) -> tuple[argparse.Namespace, str, list[str]]:
     """Parse a verb made with :func:`add_conf` -> all options, the configuration, its overrides.
 
-    Options and overrides may stand in any order. No configuration is wrong usage (exit code 2).
+    Options and overrides may stand in any order. No configuration is wrong usage (exit code 2), and one that is not
+    there, or no YAML, a ConfigError.
     """
     options = made.parse_intermixed_args(argv)
     conf, overrides = conf_of(options)
     if conf is None:
         made.error("name a configuration: a YAML file, or one of `credit-like config list`")
+    from credit_like.config import read_config  # not above, so that `--help` does not wait for pydantic
+
+    read_config(conf)  # a name that there is not, or no YAML, is refused before torch is imported
     for word in overrides:
         if "=" not in word and ("/" in word or Path(word).exists()):
             made.error(f"{word} is no key=value; if your logs are there, say data.path={word}")

@@ -3,41 +3,36 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-from credit_like.config import UserError
+from applications._output import add_output, require_writable
 
 
 def add_new_log(made: argparse.ArgumentParser) -> None:
     """Give a verb ``-o LOG [--format NAME] [--force]``."""
-    made.add_argument("-o", "--out", type=Path, required=True, metavar="LOG", help="the log to write; .gz packs it")
+    add_output(made, "LOG", "the log to write; .gz packs it")
     made.add_argument(
         "--format",
         metavar="NAME",
         help="candump, candump_text, can_train_and_test, hcrl_csv, hcrl_text, daga, asc, trc or crysys (candump with "
         "label columns); without it .log is candump, .csv can_train_and_test, .asc and .trc themselves",
     )
-    made.add_argument("--force", action="store_true", help="replace the log where it is there already")
 
 
-def new_log_format(options: argparse.Namespace) -> str:
-    """The format to write ``-o`` in.
+def new_log_format(options: argparse.Namespace, reads: Sequence[Path] = ()) -> str:
+    """The format to write ``-o`` in. ``reads`` are the logs that the command reads.
 
-    Raises UserError when no format follows from the options, the folder is missing, or the log or its label file is
-    there and ``--force`` is not given: before minutes of work.
+    Raises UserError when no format follows from the options, or the log or its label file cannot be written or must not
+    be replaced.
     """
+    from credit_like.can.metadata import INJECTION_METADATA
     from credit_like.can.write_log import labels_path, output_format
 
-    path: Path = options.out
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; name a file in it")
-    name = output_format(path, options.format)
-    if not path.absolute().parent.is_dir():
-        raise UserError(f"there is no folder {path.parent} to write {path.name} in; make it first")
-    for file in (path, labels_path(path)):
-        if file.exists() and not options.force:
-            raise UserError(f"{file} is there already; name another log, or replace it with --force")
-    return name
+    reads = [file for log in reads for file in (log, labels_path(log), log.with_name(INJECTION_METADATA))]
+    for file in (options.output, labels_path(options.output)):
+        require_writable(file, reads, force=options.force)
+    return output_format(options.output, options.format)
 
 
 def describe(files: list[Path], format: str, attacks: int) -> str:

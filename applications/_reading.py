@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from applications._values import Number
+
 if TYPE_CHECKING:
     from credit_like.can import ReadSettings
-
-#: Options by the setting that they are for.
-_OPTIONS = {"format": "--format", "max_bad_lines": "--max-bad-lines", "assume_rate": "--assume-rate"}
 
 
 def add_reading(made: argparse.ArgumentParser, format_option: str = "--format") -> None:
@@ -19,15 +18,20 @@ def add_reading(made: argparse.ArgumentParser, format_option: str = "--format") 
     )
     made.add_argument(
         "--max-bad-lines",
-        type=float,
+        type=Number(float, least=0, most=1),
         metavar="SHARE",
-        help="read a log in which up to this share of the lines, 0 to 1, are no frames (default 0.001)",
+        help="read a log in which up to this share of the lines, 0 to 1, are no frames (default: 0.001)",
     )
-    made.add_argument("--assume-rate", type=float, metavar="N", help="frames a second, for a log without a clock")
+    made.add_argument(
+        "--assume-rate",
+        type=Number(float, above=0, unit="frames a second"),
+        metavar="N",
+        help="frames a second, for a log without a clock (default: such a log is refused)",
+    )
 
 
 def reading_of(options: argparse.Namespace) -> ReadSettings:
-    """The parsed options. Raises ConfigError, which names the option."""
+    """The parsed options. Raises ConfigError for a format that there is not."""
     from pydantic import ValidationError
 
     from credit_like.can import ReadSettings
@@ -37,5 +41,4 @@ def reading_of(options: argparse.Namespace) -> ReadSettings:
     try:
         return ReadSettings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
-        problems = [f"{_OPTIONS[str(p['loc'][0])]}: {p['msg']}; got {p['input']!r}" for p in error.errors()]
-        raise ConfigError("\n".join(problems)) from None
+        raise ConfigError("\n".join(str(problem["ctx"]["error"]) for problem in error.errors())) from None

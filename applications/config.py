@@ -21,7 +21,7 @@ def main(argv: list[str]) -> None:
     made = parser("config", "Look at configurations; nothing is started.", _ACTIONS)
     made.add_argument("action", choices=("list", "show", "check", "schema"), help="see below")
     add_conf(made)
-    made.add_argument("--trainer", metavar="MODULE:CLASS", help="a trainer of your own in place of trainer.type")
+    made.add_argument("--trainer", metavar="module:Class", help="a trainer class of yours, in place of trainer.type")
     options = made.parse_intermixed_args(argv)
     conf, overrides = conf_of(options)
     if options.action == "list":

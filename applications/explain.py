@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,18 +14,23 @@ from applications import _arguments
 from applications._cli import run
 from applications._data import load_data, require_valid
 from applications._fusion import is_fusion, open_experts
-from applications._run import METRICS, open_run, read_metrics, to_json, write_text
+from applications._output import require_writable
+from applications._run import EXPLANATIONS, METRICS, open_run, read_metrics, to_json, write_text
 from applications._scoring import edge_attention, graph_scores, restored_trainer, window_scores
 from applications.evaluate import NO_NAMES, require_same_store
 from credit_like.can import DbcNames
 from credit_like.config import UserError, closest
-from credit_like.evaluation import explain
+from credit_like.evaluation import Explanations, explain
 from credit_like.evaluation.report.alarms import attack_share, carried_by_none, faithfulness, labels_ids
 from credit_like.graphs import GraphStore
 
 
 def main(argv: list[str]) -> None:
     options = _arguments.explain(argv)
+    if options.output:
+        run = open_run(options.run, options.trainer, options.overrides)
+        reads = [options.run / EXPLANATIONS, options.run, run.job.data.path, *([options.dbc] if options.dbc else [])]
+        require_writable(options.output, reads, force=options.force, is_result=is_explanation)
     names = DbcNames.read(options.dbc) if options.dbc else NO_NAMES
     found = explain_window(
         options.run,
@@ -74,6 +80,14 @@ def explain_window(
     return explain(data.store, chosen, data.captures, score_graphs, names, around=time, attention=attended)
 
 
+def is_explanation(path: Path) -> bool:
+    """Whether ``path`` is an explanation that ``explain`` wrote."""
+    try:
+        return set(json.loads(path.read_text(encoding="utf-8"))) == set(Explanations.model_fields)
+    except (ValueError, TypeError):  # some other file
+        return False
+
+
 def windows_at(store: GraphStore, capture: str, time: float) -> np.ndarray:
     """int64[m]: the windows of ``capture`` that hold ``time``, or the nearest, a window's length away at most."""
     windows = store.windows
@@ -85,7 +99,7 @@ def windows_at(store: GraphStore, capture: str, time: float) -> np.ndarray:
     mine = np.flatnonzero(windows.capture == windows.capture_names.index(capture))
     begin, end = windows.t_start[mine], windows.t_stop[mine]
     away = np.maximum(np.maximum(begin - time, time - end), 0.0)
-    if not len(mine) or not np.isfinite(time) or away.min() > (end - begin).max():
+    if not len(mine) or away.min() > (end - begin).max():
         span = f"its windows are from {begin.min():.3f} to {end.max():.3f} s" if len(mine) else "it has none"
         raise UserError(f"--time {time:g}: no window of {capture} is at that time; {span}, by the capture's own clock")
     return mine[away == away.min()]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from applications._cli import parser, run
 from applications._logs import open_logs, print_notes
+from applications._output import add_output, require_writable
 from applications._reading import add_reading, reading_of
 
 _EXAMPLE = """example:
@@ -23,21 +24,17 @@ def main(argv: list[str]) -> None:
         _EXAMPLE,
     )
     made.add_argument("logs", nargs="+", type=Path, metavar="LOG", help="a log, or a folder of logs")
-    made.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="frames.parquet")
-    made.add_argument("--force", action="store_true", help="replace the file where it is there already")
+    add_output(made, "FILE", "the file to write, such as frames.parquet")
     add_reading(made)
     options = made.parse_args(argv)
 
     from credit_like.can import ingest
     from credit_like.can.dataset import defect_notes
-    from credit_like.config import ConfigError, UserError
+    from credit_like.config import ConfigError
 
     if options.output.suffix != ".parquet":
         raise ConfigError(f"--output must end in .parquet; got {options.output}")
-    if not options.output.absolute().parent.is_dir():
-        raise UserError(f"there is no folder {options.output.parent} to write {options.output.name} in; make it first")
-    if options.output.exists() and not options.force:
-        raise UserError(f"{options.output} is there already; name another file, or replace it with --force")
+    require_writable(options.output, options.logs, force=options.force)
     logs, notes = open_logs(options.logs, reading_of(options))
     done = ingest(logs, options.output)
     print_notes([*notes, *defect_notes([capture.source for capture in done.captures])])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,48 +10,84 @@ from typing import TYPE_CHECKING
 from applications._cli import parser, run
 from applications._new_log import add_new_log, describe, new_log_format
 from applications._reading import add_reading, reading_of
+from applications._values import BITRATE, FAMILY_NAMES, SEED, Name, Number, arbitration_id, payload
 
 if TYPE_CHECKING:
+    import argparse
+
     from credit_like.can import AttackSpec, Capture
 
-_EPILOG = """families: dos, fuzzing, spoofing, replay, suspension, masquerade
+_EPILOG = f"""families: {", ".join(FAMILY_NAMES)}
 
 example:
   credit-like inject drive.log --attack masquerade --id 0x1A0 --start 5 --seconds 3 -o attacked.csv"""
-
-#: What the settings of an attack are called on the command line, where that is not their own name.
-_OPTIONS = {"family": "attack", "ids": "id", "stop": "seconds"}
 
 
 def main(argv: list[str]) -> None:
     """Write the log and say what the attack did; UserError for an attack that cannot be, or a log that is none."""
     made = parser("inject", "Put an attack into a log, as the bus would have carried it.", _EPILOG)
     made.add_argument("log", type=Path, metavar="LOG", help="the log; it stays as it is")
-    made.add_argument("--attack", required=True, metavar="FAMILY", help="one of the families below")
-    made.add_argument("--start", type=float, default=5.0, metavar="S", help="seconds from the first frame (default 5)")
-    made.add_argument("--seconds", type=float, default=3.0, metavar="S", help="length of the attack (default 3)")
+    seconds = Number(float, above=0, unit="seconds")
+    made.add_argument(
+        "--attack", type=Name(FAMILY_NAMES), required=True, metavar="FAMILY", help="one of the families below"
+    )
+    made.add_argument(
+        "--start",
+        type=Number(float, least=0, unit="seconds"),
+        default=5.0,
+        metavar="S",
+        help="seconds from the first frame (default: 5)",
+    )
+    made.add_argument(
+        "--seconds", type=seconds, default=3.0, metavar="S", help="length of the attack in seconds (default: 3)"
+    )
     made.add_argument(
         "--id",
-        type=_id,
+        type=arbitration_id,
         action="append",
         default=[],
         metavar="ID",
         help="an id to attack in hexadecimal, 0x1A0 or 1A0; may be repeated (default: chosen by the seed)",
     )
-    made.add_argument("--seed", type=int, default=0, metavar="N", help="of everything left to chance (default 0)")
-    made.add_argument("--period", type=float, metavar="S", help="seconds between two frames of dos, fuzzing, spoofing")
-    made.add_argument("--payload", metavar="HEX", help="what the attacker sends, in hexadecimal digits")
-    made.add_argument("--values", metavar="KIND", help="fixed, random or plausible payloads of spoofing, masquerade")
-    made.add_argument("--lag", type=float, metavar="S", help="replay: how much earlier the frames were recorded")
-    made.add_argument("--bus", type=int, metavar="N", help="the bus that is attacked (default 0)")
-    made.add_argument("--bitrate", type=int, metavar="N", help="bit/s of that bus (default 500000, or the vehicle's)")
+    made.add_argument("--seed", type=SEED, default=0, metavar="N", help="of everything left to chance (default: 0)")
+    made.add_argument(
+        "--period",
+        type=seconds,
+        metavar="S",
+        help="seconds between two attack frames (default: 0.0003 for dos, 0.0005 for fuzzing, 0.001 for spoofing)",
+    )
+    made.add_argument(
+        "--payload",
+        type=payload,
+        metavar="HEX",
+        help="what the attacker sends, two hexadecimal digits a byte (default: as --values says)",
+    )
+    made.add_argument(
+        "--values",
+        type=Name(("fixed", "random", "plausible")),
+        metavar="KIND",
+        help="payloads of spoofing and masquerade: fixed (one, drawn once; the default), random (one a frame), or "
+        "plausible (what the id sent at another time)",
+    )
+    made.add_argument(
+        "--lag", type=seconds, metavar="S", help="replay: how many seconds earlier its frames were sent (default: 4)"
+    )
+    made.add_argument(
+        "--bus", type=Number(int, least=0, most=255), metavar="N", help="the bus that is attacked (default: 0)"
+    )
+    made.add_argument(
+        "--bitrate",
+        type=BITRATE,
+        metavar="N",
+        help="bit/s of that bus (default: that of the simulated vehicle, else 500000)",
+    )
     add_reading(made, "--read-as")
     add_new_log(made)
     options = made.parse_args(argv)
 
     from credit_like.can import VEHICLES, inject, resolve_attack, write_log
 
-    format = new_log_format(options)
+    format = new_log_format(options, [options.log])
     attack = _attack(options)
     capture = _read(options)
     known = VEHICLES.get(capture.vehicle)
@@ -65,32 +100,19 @@ def main(argv: list[str]) -> None:
     intervals = tuple(sorted(targets, key=lambda attack: (attack.start, attack.stop)))
     attacked = replace(capture, frames=frames, intervals=intervals)
     files = write_log(
-        attacked, options.out, format, targets=[targets[one] for one in intervals], source=options.log.name
+        attacked, options.output, format, targets=[targets[one] for one in intervals], source=options.log.name
     )
     print(_effect(capture, attacked, attack, ids))
     print(describe(files, format, attacks=len(intervals)))
 
 
-def _id(text: str) -> int:
-    """An arbitration id as logs write it: hexadecimal, with or without 0x."""
-    try:
-        return int(text, 16)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"an id is a hexadecimal number such as 0x1A0; got {text!r}") from None
-
-
 def _attack(options: argparse.Namespace) -> AttackSpec:
-    """The attack that the options describe; ConfigError names the option that is wrong."""
+    """The attack that the options describe. Raises ConfigError where they do not go together."""
     from pydantic import ValidationError
 
-    from credit_like.can import ATTACK_FAMILIES, AttackSpec
-    from credit_like.config import ConfigError, closest
+    from credit_like.can import AttackSpec
+    from credit_like.config import ConfigError
 
-    if options.attack not in ATTACK_FAMILIES:
-        hint = closest(options.attack, ATTACK_FAMILIES)
-        raise ConfigError(
-            f"--attack: there is no attack family {options.attack!r}{hint}; choose from {', '.join(ATTACK_FAMILIES)}"
-        )
     chosen = {name: getattr(options, name) for name in ("period", "payload", "values", "lag", "bus")}
     try:
         return AttackSpec(
@@ -101,11 +123,7 @@ def _attack(options: argparse.Namespace) -> AttackSpec:
             **{name: value for name, value in chosen.items() if value is not None},
         )
     except ValidationError as error:
-        problems = []
-        for problem in error.errors():
-            name = str(problem["loc"][0]) if problem["loc"] else "start, --seconds, --period"
-            problems.append(f"--{_OPTIONS.get(name, name)}: {problem['msg']}; got {problem['input']!r}")
-        raise ConfigError("\n".join(problems)) from None
+        raise ConfigError("\n".join(str(problem["ctx"]["error"]) for problem in error.errors())) from None
 
 
 def _read(options: argparse.Namespace) -> Capture:

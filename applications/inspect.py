@@ -13,6 +13,7 @@ from applications._cli import parser, run
 from applications._logs import open_logs, print_notes
 from applications._plot import plot
 from applications._reading import add_reading, reading_of
+from applications._values import BITRATE
 
 if TYPE_CHECKING:
     from credit_like.can import AttackInterval, CaptureFacts, LogScan, SourceFile
@@ -36,14 +37,12 @@ def main(argv: list[str]) -> None:
         "inspect", "Say what a log is, what is in it and what is wrong with it. It is read once, in blocks.", _EXAMPLE
     )
     made.add_argument("logs", nargs="+", type=Path, metavar="LOG", help="a log, or a folder of logs")
-    made.add_argument("--bitrate", type=int, default=500_000, metavar="N", help="bit/s of the buses (default 500000)")
+    made.add_argument(
+        "--bitrate", type=BITRATE, default=500_000, metavar="N", help="bit/s of the buses (default: 500000)"
+    )
     add_reading(made)
     options = made.parse_args(argv)
 
-    from credit_like.config import ConfigError
-
-    if options.bitrate < 1000:
-        raise ConfigError(f"--bitrate: must be at least 1000 bit/s; got {options.bitrate}")
     logs, notes = open_logs(options.logs, reading_of(options))
     for log in logs.values():
         print("\n".join(page(log, options.bitrate)))

@@ -17,6 +17,7 @@ from applications._cli import run
 from applications._compiling import say_when_compiling
 from applications._fusion import is_fusion, predict_by_fusion
 from applications._logs import print_notes
+from applications._output import require_writable
 from applications._reading import reading_of
 from applications._run import open_run, read_metrics
 from applications._scoring import restored_trainer, scores_frame, window_scores
@@ -35,25 +36,32 @@ COLUMNS = ("capture", "bus", "row_start", "row_stop", "t_start", "t_end", "score
 
 def main(argv: list[str]) -> None:
     options = _arguments.predict(argv)
-    table = predict_log(options.run, options.log, options.output, options.trainer, reading_of(options))
+    reading = reading_of(options)
+    table = predict_log(options.run, options.log, options.output, options.trainer, reading, force=options.force)
     for name, part in sorted(table.group_by("capture"), key=lambda group: str(group[0][0])):
         print(f"{name[0]}: {part.height:,} windows, {int(part['alarm'].sum()):,} alarms")
     print(f"{table.height:,} windows, {int(table['alarm'].sum()):,} alarms -> {options.output}")
 
 
 def predict_log(
-    folder: Path, log: Path, output: Path, trainer: str | None = None, reading: ReadSettings | None = None
+    folder: Path,
+    log: Path,
+    output: Path,
+    trainer: str | None = None,
+    reading: ReadSettings | None = None,
+    *,
+    force: bool = False,
 ) -> pl.DataFrame:
     """Score ``log`` with the run in ``folder``, write the table to ``output`` and return it.
 
     Labels, where the log has them, are not read. Frames of an incomplete last window are not scored. Raises
-    ConfigError for an output that is neither .csv nor .parquet, UserError when its folder is missing, when the run has
-    no threshold yet, when the log cannot be read, or when it is shorter than one window.
+    ConfigError for an output that is neither .csv nor .parquet, UserError when it cannot be written or must not be
+    replaced (``force``), when the run has no threshold yet, when the log cannot be read, or when it is shorter than one
+    window.
     """
     if output.suffix not in (".csv", ".parquet"):
         raise ConfigError(f"--output must end in .csv or .parquet; got {output}")
-    if not output.parent.is_dir():  # known before minutes of scoring
-        raise UserError(f"--output {output} cannot be written: there is no folder {output.parent}; make it first")
+    require_writable(output, [folder, log], force=force, is_result=is_table)
     run = open_run(folder, trainer)
     rule = AlarmRule.of(read_metrics(run.folder))
     say_when_compiling()
@@ -85,6 +93,17 @@ def predict_log(
         else:
             table.write_parquet(temporary)
     return table
+
+
+def is_table(path: Path) -> bool:
+    """Whether ``path`` is a table that ``predict`` wrote."""
+    try:
+        if path.suffix == ".csv":
+            with path.open(encoding="utf-8") as lines:
+                return lines.readline(1000).rstrip() == ",".join(COLUMNS)
+        return tuple(pl.read_parquet_schema(path)) == COLUMNS
+    except (UnicodeDecodeError, pl.exceptions.ComputeError):  # some other file
+        return False
 
 
 def known_keys(model: nn.Module) -> NDArray[np.int64]:

@@ -39,8 +39,6 @@ def main(argv: list[str]) -> int | None:
     options, source, overrides = _arguments.tune(argv)
     if options.trials is not None:
         overrides = [*overrides, f"hpo.trials={options.trials}"]
-    if options.workers < 1:
-        raise ConfigError(f"--workers must be at least 1; got {options.workers}")
     if Path(options.study).name != options.study or options.study in ("", ".", ".."):
         raise ConfigError(f"--study is a name and not a path; got {options.study!r}. save_loc says where its folder is")
     job, cls = load_job(source, overrides, options.trainer)

@@ -73,6 +73,11 @@ class AttackSpec(Settings):
             raise ValueError(f"stop must be after start; got start {self.start} and stop {self.stop}")
         if self.period is not None and self.family not in _DEFAULT_PERIODS:
             raise ValueError(f"a {self.family} keeps the capture's own times; period has no meaning for it")
+        if self.family == "replay" and self.lag > self.start:
+            raise ValueError(
+                f"a replay with lag {self.lag:g} s cannot start {self.start:g} s into the capture: the frames that it "
+                f"would send again were not recorded; start at {self.lag:g} s or later, or give a shorter lag"
+            )
         return self
 
 
@@ -95,17 +100,12 @@ def resolve_attack(frames: FrameTable, attack: AttackSpec, seed: int) -> AttackS
 
     Raises:
         UserError: the burst leaves the capture or holds no frame of the bus, a target is absent or sends nothing that
-            could be attacked, a replay would need frames from before the capture, or the seed is negative.
+            could be attacked, or the seed is negative.
     """
     if seed < 0:
         raise UserError(f"The injector needs a seed of at least 0; got {seed}.")
     rng = np.random.default_rng([seed, 0])
     rows = _burst(frames, attack)
-    if attack.family == "replay" and attack.lag > attack.start:
-        raise UserError(
-            f"A replay with lag {attack.lag:g} s cannot start {attack.start:g} s into the capture: the frames that it "
-            f"would send again were not recorded. Start at {attack.lag:g} s or later, or give a shorter lag."
-        )
     if attack.family == "dos":
         return attack.model_copy(update={"ids": attack.ids or (0,)})
     if attack.family == "fuzzing":

@@ -22,7 +22,7 @@ from credit_like.can.frames import FrameTable
 from credit_like.can.intervals import families_by_interval
 from credit_like.can.metadata import INJECTION_METADATA
 from credit_like.can.writers import LABELLED, WRITERS
-from credit_like.config import UserError, closest
+from credit_like.config import ConfigError, closest
 
 #: The format that a file name stands for; ``.gz`` may follow.
 SUFFIXES = {".log": "candump", ".csv": "can_train_and_test", ".asc": "asc", ".trc": "trc"}
@@ -31,17 +31,17 @@ SUFFIXES = {".log": "candump", ".csv": "can_train_and_test", ".asc": "asc", ".tr
 def output_format(path: str | Path, format: str | None = None) -> str:
     """The name in ``WRITERS`` of the format to write ``path`` in: ``format`` where it is given, else by the suffix.
 
-    Raises UserError for a format or a suffix that no writer has.
+    Raises ConfigError for a format or a suffix that no writer has.
     """
     if format is not None:
         name = format.lower().replace("-", "_")
         if name not in WRITERS:
-            raise UserError(f"No writer is named {format!r}{closest(name, WRITERS)}; known: {', '.join(WRITERS)}.")
+            raise ConfigError(f"No writer is named {format!r}{closest(name, WRITERS)}; known: {', '.join(WRITERS)}.")
         return name
     suffix = Path(_unpacked(Path(path))).suffix.lower()
     if suffix not in SUFFIXES:
         ways = " or ".join(f"{ending} ({name})" for ending, name in SUFFIXES.items())
-        raise UserError(
+        raise ConfigError(
             f"{path}: the format does not follow from the name; end it in {ways}, or name one of the formats "
             f"{', '.join(WRITERS)}."
         )
@@ -73,7 +73,8 @@ def write_log(
         source: for the entry: what the capture was made from.
 
     Raises:
-        UserError: as the writer of the format, and when metadata or labels cannot be written or are damaged.
+        UserError: as ``output_format`` and the writer of the format, and when metadata or labels cannot be written or
+            are damaged.
     """
     path = Path(path)
     name = output_format(path, format)

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from credit_like.config.errors import closest
-from credit_like.config.problems import KeyPath, Problem, dotted, show
+from credit_like.config.problems import COMMAND_LINE, KeyPath, Place, Problem, dotted, show
 from credit_like.config.yaml_nodes import Document, holds
 
 #: A key of another section is meant where the names are as alike as this: batchsize and batch_size are 0.95.
@@ -78,7 +78,30 @@ def explain(error: ValidationError, document: Document, schema: type[BaseModel],
         of_data = finding.kind in ("missing", "extra_forbidden") or _same(details["input"], document, finding.path)
         if (defaults or of_data) and finding.path not in known:
             findings.append(finding)
-    return [Problem(document.place(f.path), f.path, _rule(f, schema)) for f in _merge_unions(findings)]
+    return [_problem(finding, document, schema) for finding in _merge_unions(findings)]
+
+
+def _problem(finding: _Finding, document: Document, schema: type[BaseModel]) -> Problem:
+    rule, place = _rule(finding, schema), document.place(finding.path)
+    if overrides := _overrides_in(finding, document):  # they broke the rule, and not the line of their section
+        if place.line:
+            rule += f" (its section: {place})"
+        place = Place(f"{COMMAND_LINE}: {' '.join(overrides)}")
+    return Problem(place, finding.path, rule)
+
+
+def _overrides_in(finding: _Finding, document: Document) -> list[str]:
+    """Of a rule between the settings of a section: the overrides of those that it names, of all where it names none."""
+    if finding.kind not in ("value_error", "assertion_error") or not isinstance(document.get(*finding.path), dict):
+        return []
+    depth, head = len(finding.path), f"{COMMAND_LINE}: "
+    below = {
+        path: place.source.removeprefix(head)
+        for path, place in document.places.items()
+        if len(path) > depth and path[:depth] == finding.path and place.source.startswith(head)
+    }
+    named = [text for path, text in below.items() if re.search(rf"\b{re.escape(str(path[depth]))}\b", finding.rule)]
+    return list(dict.fromkeys(named or below.values()))
 
 
 def _locate(details: dict[str, Any], document: Document) -> _Finding:

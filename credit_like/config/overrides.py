@@ -14,7 +14,8 @@ def apply_overrides(document: Document, overrides: Iterable[str]) -> None:
 
     Each is ``dotted.key=value``. The value is YAML on one line (``3``, ``1e-3``, ``[1, 2]``, ``{kind: robust}``;
     empty means null) and takes the place of what stood there; a section is replaced whole. A number in the key is a
-    position in a list that is there already. A key that holds a dot itself can't be reached.
+    position in a list that is there already; a key that holds dots itself (``hpo.space.optimizer.lr.low``) is reached
+    where it is there already, too.
 
     What is wrong (no ``key=value``, no YAML, a way through a value that is no section) is left in
     ``document.problems``, so that one report shows it with everything else.
@@ -32,7 +33,8 @@ def apply_overrides(document: Document, overrides: Iterable[str]) -> None:
 def _set(document: Document, names: list[str], text: str, source: str) -> None:
     parent: Any = document.data
     path: KeyPath = ()
-    for name in names:
+    while names:
+        name, names = _next(parent, names)
         part = _part(parent, name)
         if part is None:
             below = "positions" if isinstance(parent, list) else "keys"
@@ -40,7 +42,7 @@ def _set(document: Document, names: list[str], text: str, source: str) -> None:
             document.problems.append(Problem(Place(source), (), rule))
             return
         path = (*path, part)
-        if len(path) == len(names):
+        if not names:
             break
         if isinstance(parent, dict) and parent.get(name) is None:
             parent[name] = {}
@@ -49,6 +51,14 @@ def _set(document: Document, names: list[str], text: str, source: str) -> None:
     for replaced in [known for known in document.places if known[: len(path)] == path]:
         del document.places[replaced]
     parent[path[-1]] = parse_value(text, source, path, document)
+
+
+def _next(parent: Any, names: list[str]) -> tuple[str, list[str]]:
+    """The next key of ``parent``, as many names as it has among its own keys, and the names that are left."""
+    for count in range(len(names), 1, -1):
+        if isinstance(parent, dict) and (joined := ".".join(names[:count])) in parent:
+            return joined, names[count:]
+    return names[0], names[1:]
 
 
 def _part(parent: Any, name: str) -> str | int | None:

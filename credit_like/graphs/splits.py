@@ -60,7 +60,11 @@ class SplitSettings(Settings):
     def _shares_sum_to_one(self) -> Self:
         total = self.train + self.fusion + self.validation + self.test
         if abs(total - 1) > 1e-6:
-            raise ValueError(f"train, fusion, validation and test must sum to 1; they sum to {total:g}")
+            change = f"{'lower' if total > 1 else 'raise'} one or several of them, by {abs(total - 1):g} in all"
+            raise ValueError(
+                f"train {self.train:g}, fusion {self.fusion:g}, validation {self.validation:g} and test {self.test:g} "
+                f"must sum to 1, and sum to {total:.7g}; {change}"
+            )
         return self
 
     @property

@@ -101,7 +101,7 @@ class SearchSettings(Settings):
                 try:
                     self.build_sampler(0) if kind == "sampler" else self.build_pruner()
                 except (TypeError, ValueError) as error:
-                    raise ValueError(f"{kind}_options do not suit {getattr(self, kind)}: {error}") from error
+                    raise ValueError(f"{kind}_options do not suit the {kind} {getattr(self, kind)}: {error}") from error
         return self
 
     def build_sampler(self, number: int) -> Any:

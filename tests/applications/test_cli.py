@@ -131,7 +131,9 @@ def test_a_folder_among_the_overrides_is_taken_for_the_logs(capsys: pytest.Captu
     assert said.endswith("error: /logs/mine is no key=value; if your logs are there, say data.path=/logs/mine\n")
 
 
-@pytest.mark.parametrize("argv", [["train"], ["compare"], ["verify", "r", "--sample", "0"], ["report", "no_folder"]])
+@pytest.mark.parametrize(
+    "argv", [["train"], ["train", "gta"], ["compare"], ["verify", "r", "--sample", "0"], ["report", "no_folder"]]
+)
 def test_wrong_usage_and_mistyped_folders_wait_for_no_torch(argv: list[str]):
     assert loaded_by([argv], "torch") == "[]\n"
 

@@ -10,6 +10,7 @@ from statistics import fmean, stdev
 import pytest
 
 from applications.__main__ import main
+from applications.compare import is_comparison
 
 Output = pytest.CaptureFixture[str]
 
@@ -24,7 +25,10 @@ def rival(job: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_two_runs_are_put_side_by_side(finished: Path, rival: Path, tmp_path: Path, capsys: Output) -> None:
     page = tmp_path / "both.html"
+    page.write_text("<title>a and b side by side</title>")  # an earlier comparison, which is replaced
     assert main(["compare", str(finished), str(rival), "-o", str(page)]) == 0
+    assert is_comparison(page)
+    assert not is_comparison(finished / "report.html")
     shown = capsys.readouterr().out
     for folder in (finished, rival):
         windows = json.loads((folder / "metrics.json").read_text())["overall"]["windows"]
@@ -76,11 +80,11 @@ def test_a_run_that_cannot_be_compared_is_named(
 
 
 def test_what_is_no_comparison_says_why(finished: Path, run_folder: Path, tmp_path: Path, capsys: Output) -> None:
-    assert main(["compare", str(finished)]) == 1
+    assert main(["compare", str(finished)]) == 2
     assert capsys.readouterr().err == (
         "error: a comparison takes two runs or more: `credit-like compare RUN RUN ...`\n"
     )
-    assert main(["compare", str(finished), str(finished)]) == 1
+    assert main(["compare", str(finished), str(finished)]) == 2
     assert f"{finished} is named twice; a run is not compared with itself" in capsys.readouterr().err
     assert main(["compare", str(finished), str(tmp_path)]) == 1
     assert f"{tmp_path} is not a run folder (no config.yml)" in capsys.readouterr().err

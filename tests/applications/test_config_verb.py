@@ -45,6 +45,16 @@ def test_check_lists_every_problem_and_starts_nothing(tmp_path: Path, capsys: py
     )
 
 
+def test_shares_that_an_override_made_sum_to_more_are_named_with_it(capsys: pytest.CaptureFixture[str]):
+    assert main(["config", "check", "gat", "data.split.train=0.9", "data.split.seed=3"]) == 2
+    split = next(n for n, line in enumerate(shipped_configs()["gat"].read_text().splitlines(), 1) if "split:" in line)
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "  command line: data.split.train=0.9: data.split: train 0.9, fusion 0.1, validation 0.15 and test 0.25 must "
+        "sum to 1, and sum to 1.4; lower one or several of them, by 0.4 in all "
+        f"(its section: {shipped_configs()['gat']}:{split})"
+    ]
+
+
 def test_schema_is_that_of_all_jobs_or_of_one(capsys: pytest.CaptureFixture[str]):
     assert main(["config", "schema"]) == 0
     assert json.loads(capsys.readouterr().out) == Job.model_json_schema()

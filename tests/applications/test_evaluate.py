@@ -13,6 +13,7 @@ import pytest
 
 from applications.__main__ import main
 from applications._summary import _best_control
+from applications.predict import COLUMNS, is_table
 from credit_like.can import FrameTable, read_dataset, write_candump
 from credit_like.evaluation import AlarmRule, read_scores
 from credit_like.training import read_checkpoint, write_checkpoint
@@ -190,6 +191,7 @@ def test_new_logs_get_the_scores_that_the_same_windows_had(
     threshold = json.loads((finished / "metrics.json").read_text())["calibration"]["threshold"]
     assert table["alarm"].to_list() == (table["score"] > threshold).to_list()
     assert f"{int(table['alarm'].sum()):,} alarms -> {output}" in capsys.readouterr().out
+    assert is_table(output)
 
 
 def test_alarms_of_new_logs_pass_the_same_stage_as_in_the_evaluation(
@@ -200,8 +202,10 @@ def test_alarms_of_new_logs_pass_the_same_stage_as_in_the_evaluation(
     assert main(["evaluate", str(run_folder), *stage]) == 0
     rule = AlarmRule.of(json.loads((run_folder / "metrics.json").read_text()))
     assert (rule.k, rule.n) == (2, 3)
-    assert main(["predict", str(run_folder), str(log), "-o", str(tmp_path / "alarms.csv")]) == 0
-    table = pl.read_csv(tmp_path / "alarms.csv").sort("row_start")
+    output = tmp_path / "alarms.csv"
+    output.write_text(",".join(COLUMNS) + "\n")  # an earlier table, which is replaced
+    assert main(["predict", str(run_folder), str(log), "-o", str(output)]) == 0
+    table = pl.read_csv(output).sort("row_start")
     above = (table["score"] > rule.threshold).to_list()
     expected = [a and sum(above[max(0, i - 2) : i + 1]) >= 2 for i, a in enumerate(above)]
     assert table["alarm"].to_list() == expected != above
@@ -228,7 +232,7 @@ def test_what_cannot_be_predicted_says_why_and_writes_nothing(
     assert main(["predict", str(run_folder), str(tmp_path / "none.log"), "-o", str(output)]) == 1
     assert "none.log" in capsys.readouterr().err
     assert main(["predict", str(run_folder), str(log), "-o", str(tmp_path / "missing" / "alarms.csv")]) == 1
-    assert "cannot be written" in capsys.readouterr().err
+    assert "missing to write alarms.csv in; make it first" in capsys.readouterr().err
     (run_folder / "metrics.json").unlink()
     assert main(["predict", str(run_folder), str(log), "-o", str(output)]) == 1
     assert "metrics.json is missing" in capsys.readouterr().err

@@ -182,9 +182,9 @@ class TestIngest:
             (
                 ["{}/drive.log", "-o", "{}/x.parquet", "--max-bad-lines", "2"],
                 2,
-                "--max-bad-lines: Input should be",
+                "--max-bad-lines: expected a number, 0 to 1; got '2'",
             ),
-            (["{}/drive.log", "-o", "{}/x.parquet", "--assume-rate", "0"], 2, "--assume-rate: Input should be greater"),
+            (["{}/drive.log", "-o", "{}/x.parquet", "--assume-rate", "0"], 2, "--assume-rate: expected a numb"),
             (
                 ["{}/notes.txt", "-o", "{}/x.parquet"],
                 1,

@@ -104,7 +104,7 @@ def test_what_makes_no_search(
     said = refused(search("hpo.space={optimizer.lr: {type: float, low: -1, high: 1e-2}}"), capsys)
     assert "optimizer.lr: expected a value greater than 0, received -1" in said
     said = refused(search("--workers", "0"), capsys)
-    assert "--workers must be at least 1; got 0" in said
+    assert "--workers: expected an integer, at least 1; got '0'" in said
     said = refused([*search()[:-1], "a/b"], capsys)
     assert "--study is a name and not a path; got 'a/b'" in said
     assert not (tmp_path / "mine").exists()

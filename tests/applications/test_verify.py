@@ -289,7 +289,7 @@ def test_a_damaged_checkpoint_is_refused_before_it_is_read(
 
 def test_what_is_no_judged_run(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(run_folder), "--sample", "0"]) == 2
-    assert "--sample must be at least 1; got 0" in capsys.readouterr().err
+    assert "--sample: expected an integer, at least 1; got '0'" in capsys.readouterr().err
     assert main(["verify", str(run_folder), "--only", "policy"]) == 1
     assert "has nothing to check under policy: that is for fusions of two runs" in capsys.readouterr().err
     (run_folder / "scores.parquet").write_bytes(b"PAR1")

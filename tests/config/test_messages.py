@@ -154,6 +154,37 @@ def test_one_wrong_override(override: str, expected: str):
     assert one("data: {path: p}\ntrainer: {betas: [0.9, 1]}\n", override) == expected
 
 
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (
+            ["data.first=11"],
+            "command line: data.first=11: data: first (11) lies behind last (10) (its section: job.yml:1)",
+        ),
+        (
+            ["data.cache=x", "data.last=2", "data.first=3"],
+            "command line: data.last=2 data.first=3: data: first (3) lies behind last (2) (its section: job.yml:1)",
+        ),
+        (["data={path: p, first: 11}"], "command line: data={path: p, first: 11}: first (11) lies behind last (10)"),
+    ],
+)
+def test_a_rule_between_settings_that_overrides_broke_names_them(overrides: list[str], expected: str):
+    assert one("data: {path: p}\n", *overrides) == expected
+
+
+def test_a_key_that_holds_dots_is_reached_where_it_is_there():
+    text = "data: {path: p}\nweights: {a.b: 1.0, a.b.c: 2.0}\n"
+    Path("job.yml").write_text(text)
+    job = load_config("job.yml", Job, ["weights.a.b=3", "weights.a.b.c=4", "weights.d=5"])
+    assert job.weights == {"a.b": 3.0, "a.b.c": 4.0, "d": 5.0}
+    assert one(text, "weights.a.b=x") == "command line: weights.a.b=x: expected a number, received 'x'"
+
+
+def test_a_rule_that_the_file_broke_names_its_line_whatever_else_is_overridden():
+    text = "trainer: {epochs: 3}\ndata: {path: p, first: 11}\n"
+    assert one(text, "trainer.epochs=4") == "job.yml:2: data: first (11) lies behind last (10)"
+
+
 def test_a_file_that_is_no_configuration():
     assert message(b"\xff\xfe") == "job.yml:1 is no configuration: it is not UTF-8 text"
     assert message(b"a: 1\n\x80") == "job.yml:2 is no configuration: it is not UTF-8 text"

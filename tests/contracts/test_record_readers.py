@@ -15,9 +15,11 @@ import pytest
 
 from credit_like.can import ERROR, EXTENDED, FD, READERS, REMOTE, Capture, FrameTable, LogError, read_log
 from credit_like.can.readers import RecordReader
+from credit_like.can.readers._base import DamagedFile
+from credit_like.can.readers._mf4_process import blocks_of
 from tests.can.messages import assert_like_messages
 from tests.contracts.python_can_process import NothingSaid, PythonCan, said_by_python_can
-from tests.contracts.record_samples import SAMPLES
+from tests.contracts.record_samples import SAMPLES, write_mf4
 
 MUTATIONS, SOAKED = 300, 2500
 RECORD_READERS = sorted(name for name, reader in READERS.items() if issubclass(reader, RecordReader))
@@ -106,6 +108,32 @@ class TestEveryRecordReader:
         self, name: str, tmp_path: Path, python_can: PythonCan
     ) -> None:
         sweep(name, range(MUTATIONS, MUTATIONS + SOAKED), tmp_path, python_can)
+
+
+@pytest.mark.parametrize("ending", ["read", "refused", "given up"])
+def test_a_file_that_its_recorder_did_not_finish_leaves_no_copy(
+    ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """asammdf copies such a file before it reads it (ASAM MDF 4.1: UnFinMF, and flags at byte 60)."""
+    path = tmp_path / "drive.mf4"
+    write_mf4(path, 0, 21_000 if ending == "given up" else 60)
+    content = bytearray(path.read_bytes())
+    content[:8], content[60:62] = b"UnFinMF ", b"\x01\x00"
+    path.write_bytes(content[: len(content) // 2] if ending == "refused" else content)
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(copies))
+    blocks = blocks_of(path)
+    if ending == "refused":
+        with pytest.raises(DamagedFile):
+            list(blocks)
+    elif ending == "read":
+        assert sum(len(block) for block in blocks if not isinstance(block, int)) == 60
+    else:
+        next(blocks)
+        assert list(copies.glob("*/*drive.mf4")), "the copy is there while it is read"
+        blocks.close()
+    assert not list(copies.iterdir())
 
 
 def sweep(name: str, seeds: range, folder: Path, python_can: PythonCan) -> None:

@@ -48,7 +48,8 @@ def server() -> Iterator[str]:
             user = pwd.getpwnam("postgres").pw_name
         except KeyError:
             pytest.skip("root may not start a PostgreSQL server, and there is no user postgres")
-    home = Path(tempfile.mkdtemp(prefix="pg"))  # short: a socket's path may have 107 characters
+    # A short path, since a socket's may have 107 characters, and one that the user postgres can go.
+    home = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
     if user is not None:
         shutil.chown(home, user)
     data, port = home / "data", _free_port()

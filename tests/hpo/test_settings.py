@@ -42,7 +42,7 @@ def test_every_name_is_optunas() -> None:
 
 
 def test_options_that_do_not_suit() -> None:
-    with pytest.raises(ValidationError, match=r"pruner_options do not suit MedianPruner: .*n_warmup"):
+    with pytest.raises(ValidationError, match=r"pruner_options do not suit the pruner MedianPruner: .*n_warmup"):
         SearchSettings(pruner_options={"n_warmup": 3})
 
 

@@ -7,6 +7,7 @@ import os
 import select
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -48,19 +49,20 @@ class Mf4Process:
         self.ready = False
         patience = PATIENCE + _PATIENCE_PER_BYTE * path.stat().st_size
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(str(path.absolute())).encode() + b"\n")
-        self._process.stdin.flush()
-        while True:
-            letter, size = HEADER.unpack(self._take(HEADER.size, patience))
-            content = self._take(size, patience)
-            self.ready = letter != b"F"
-            if letter == b"F":
-                yield np.frombuffer(content, RECORD)
-            elif letter == b".":
-                yield int(content)
-                return
-            else:
-                raise DamagedFile(f"asammdf cannot read it: {content.decode('utf-8', 'replace').splitlines()[0]}")
+        with tempfile.TemporaryDirectory(prefix="credit-like-") as scratch:
+            self._process.stdin.write(json.dumps([str(path.absolute()), scratch]).encode() + b"\n")
+            self._process.stdin.flush()
+            while True:
+                letter, size = HEADER.unpack(self._take(HEADER.size, patience))
+                content = self._take(size, patience)
+                self.ready = letter != b"F"
+                if letter == b"F":
+                    yield np.frombuffer(content, RECORD)
+                elif letter == b".":
+                    yield int(content)
+                    return
+                else:
+                    raise DamagedFile(f"asammdf cannot read it: {content.decode('utf-8', 'replace').splitlines()[0]}")
 
     def alive(self) -> bool:
         return self._process.poll() is None

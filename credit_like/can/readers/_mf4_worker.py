@@ -1,9 +1,10 @@
 """The part of the MDF reader that runs in a process of its own, because asammdf's compiled code can crash on damage.
 
-Started as a script by ``_mf4_process.py``. Each line on stdin is the path of a file; the answer on stdout is a series
-of messages: a letter, the size of what follows (8 bytes, little-endian), and that many bytes. ``F`` has frames (records
-of ``RECORD`` in the order of their times), ``.`` ends the file (the number of bus events that are no CAN frames), ``E``
-ends it with the reason why it cannot be read.
+Started as a script by ``_mf4_process.py``. Each line on stdin is the path of a file, and a folder for temporary files
+that whoever asks removes afterwards: asammdf copies a file that its recorder did not finish, and leaves the copy where
+it fails or crashes. The answer on stdout is a series of messages: a letter, the size of what follows (8 bytes,
+little-endian), and that many bytes. ``F`` has frames (records of ``RECORD`` in the order of their times), ``.`` ends
+the file (the number of bus events that are no CAN frames), ``E`` ends it with the reason why it cannot be read.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import resource
 import struct
 import sys
+import tempfile
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -46,7 +48,8 @@ def main(questions: BinaryIO, answers: BinaryIO) -> None:
     for line in questions:
         try:
             events = 0
-            for block, events in _frames(json.loads(line)):  # noqa: B007 - the last count is the whole one
+            path, tempfile.tempdir = json.loads(line)
+            for block, events in _frames(path):  # noqa: B007 - the last count is the whole one
                 _answer(answers, b"F", block.tobytes())
             _answer(answers, b".", str(events).encode())
         except Exception as error:  # noqa: BLE001 - a damaged file can make asammdf raise anything
