@@ -12,6 +12,7 @@ from applications._data import Data
 from credit_like.evaluation import Comparison
 from credit_like.evaluation.report.comparison import against_the_best
 from credit_like.evaluation.report.summary import control_verdict
+from credit_like.evaluation.report.tables import without_frames
 from credit_like.evaluation.report.verdicts import evidence, headline, repetitions, tested
 from credit_like.evaluation.report.words import plural
 
@@ -29,10 +30,11 @@ def data_summary(data: Data) -> str:
             name: int(((chosen.label == 1) & (chosen.family == index)).sum())
             for index, name in enumerate(table.families)
         }
-        listed = ", ".join(f"{name or 'attack'} {count:,}" for name, count in attacks.items() if count)
-        lines.append(
-            f"  {split:<{width}}  benign {int((chosen.label == 0).sum()):,}" + (f", {listed}" if listed else "")
-        )
+        kinds = {"benign": int(((chosen.label == 0) & ~chosen.in_interval).sum())}
+        kinds |= {name or "attack": count for name, count in attacks.items() if count}
+        if silent := int(((chosen.label == 0) & chosen.in_interval).sum()):
+            kinds["in an attack without a frame of it"] = silent
+        lines.append(f"  {split:<{width}}  " + ", ".join(f"{name} {count:,}" for name, count in kinds.items()))
     lines += [f"note: {note}" for note in data.plan.record.get("notes", [])]
     return "\n".join(lines)
 
@@ -53,7 +55,12 @@ def main_figures(metrics: Mapping[str, Any]) -> str:
     if metrics.get("raw_weights"):
         figures["AUROC, raw weights"] = _figure(metrics["raw_weights"]["overall"], "auroc", "{:.4f}")
     for name, part in overall["families"].items():
-        figures[f"AUROC, {name}"] = _figure(part["windows"], "auroc", "{:.4f}")
+        found = part["events"]
+        figures[f"AUROC, {name}"] = (
+            f"none: no window holds a frame of it; {found['found']} of {found['events']} attacks found"
+            if without_frames(part)
+            else _figure(part["windows"], "auroc", "{:.4f}")
+        )
     figures |= _best_control(overall["controls"])
     width = max(len(name) for name in figures)
     return "\n".join(f"  {name:<{width}}  {text}" for name, text in figures.items())

@@ -14,7 +14,7 @@ from credit_like.evaluation.controls import CONTROLS
 from credit_like.evaluation.figures import window_set
 from credit_like.evaluation.report import charts, tables, timeline
 from credit_like.evaluation.report.markup import Html, definitions, details, join, section, tag
-from credit_like.evaluation.report.words import plural, seconds, set_name
+from credit_like.evaluation.report.words import family, listing, plural, seconds, set_name
 from credit_like.evaluation.scores import CONTROL_PREFIX, Scores
 
 #: Below so many stretches of time an interval is rough, however it is widened.
@@ -38,6 +38,12 @@ def results(metrics: Mapping[str, Any]) -> Html:
             + (", few: they are widened for that, and rough." if overall["blocks"] < FEW_BLOCKS else ".")
         )
     ]
+    silent = [family(name) for name, part in metrics["overall"]["families"].items() if tables.without_frames(part)]
+    if silent:
+        notes.append(
+            f"No window holds a frame of {listing(silent)}, which keeps frames from the bus or has none that are "
+            "labelled: it counts in attacks found and in the time to alarm, and has no figure of windows."
+        )
     if overall["left_out"]:
         notes.append(
             f"{plural(overall['left_out'], 'window')} without an attack frame overlap an attack (a silenced id, say) "

@@ -171,7 +171,7 @@ def _threshold(metrics: Mapping[str, Any]) -> Html:
         if single
         else f"A window alarms when its score and at least {alarm['k']} of the last {alarm['n']} are above {threshold}."
     )
-    parts: list[object] = [tag("strong", rule), f" This threshold was set on {windows}. "]
+    parts: list[object] = [tag("strong", rule), f" This threshold was set on {windows}{_not_used(metrics)}. "]
     if calibration["promised"]:
         falsely = "alarm falsely" if single else "are above it, and no more alarm"
         parts.append(f"It promises that at most {percent(calibration['promised_fpr'])} of benign windows {falsely}")
@@ -193,6 +193,17 @@ def _threshold(metrics: Mapping[str, Any]) -> Html:
         parts += [tag("a", "Why, and what to do" if not _is_kept(metrics) else "Details", href="#promise"), " "]
     parts.append(tag("span", calibration["assumption"], class_="note"))
     return join(parts)
+
+
+def _not_used(metrics: Mapping[str, Any]) -> str:
+    """Why the threshold was set on fewer benign windows than validation holds; empty where it was not."""
+    used, benign = metrics["calibration"]["windows"], metrics["validation"]["benign"]
+    if used == benign:
+        return ""
+    return (
+        f", those of {listing(metrics['calibration']['captures'])}; the other {count(benign - used)} are of captures "
+        "that share recorded traffic with one of these, and would count it again"
+    )
 
 
 def _breaks_promise(metrics: Mapping[str, Any]) -> bool:

@@ -57,6 +57,11 @@ def test_set_table(metrics: Mapping[str, Any]) -> Html:
     return tag("div", table("Figures of the attack class by test set", columns, rows, sortable=False), class_="fit")
 
 
+def without_frames(part: Mapping[str, Any]) -> bool:
+    """Whether an attack family has attacks and no window with a frame of it, as where an id is silenced."""
+    return part["windows"]["attack"] == 0 and part["events"]["events"] > 0
+
+
 def family_table(metrics: Mapping[str, Any]) -> Html:
     """Every attack family of every test set."""
     several, rows = len(metrics["test_sets"]) > 1, []
@@ -69,7 +74,12 @@ def family_table(metrics: Mapping[str, Any]) -> Html:
                     family(attack),
                     *([_wide(set_name(name))] if several else []),
                     *_events(figures["events"], f"{path}/events"),
-                    *(figure_cell(windows, key, f"{path}/windows", write) for key, write in WINDOW_COLUMNS.values()),
+                    *(
+                        Cell("\u2013", note="no window holds a frame of this attack")
+                        if without_frames(figures)
+                        else figure_cell(windows, key, f"{path}/windows", write)
+                        for key, write in WINDOW_COLUMNS.values()
+                    ),
                     *(count_cell(windows, key, f"{path}/windows") for key in ("attack", "benign")),
                 ]
             )
