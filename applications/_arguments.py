@@ -100,7 +100,7 @@ def explain(argv: list[str]) -> argparse.Namespace:
     made = parser(
         "explain",
         "Score the window at a time again without each of its ids and transitions: what the score loses is what they\n"
-        "carried. Shown beside it: whether the ids named matter more than random ones, and the frames around it.",
+        "carried. Shown beside it: whether the first ids carried it more than random ones, and the frames around it.",
     )
     _add_run(made, "`credit-like train` made")
     made.add_argument("--capture", metavar="C", required=True, help="a capture, as the report names it")

@@ -50,11 +50,14 @@ def count(value: float) -> str:
     return f"{value:.2g}" if value < 1 else f"{value:.3g}"
 
 
-def number(value: float) -> str:
-    """A score, a threshold or a learning rate: four significant digits, with the thousands parted where it is large."""
+def number(value: float, digits: int = 4) -> str:
+    """A score, a threshold or a learning rate: so many significant digits, with the thousands parted where it is large;
+    one that only rounds to 1 is not shown as 1."""
+    if value < 1 and f"{value:.{digits}g}" == "1":
+        return ratio(value)
     if 1e4 <= abs(value) < 1e12:
-        return count(float(f"{value:.4g}"))
-    return f"{value:.4g}".replace("-", MINUS)
+        return count(float(f"{value:.{digits}g}"))
+    return f"{value:.{digits}g}".replace("-", MINUS)
 
 
 def seconds(value: float) -> str:
