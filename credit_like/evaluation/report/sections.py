@@ -12,6 +12,7 @@ import polars as pl
 from credit_like.evaluation.alarms import AlarmRule
 from credit_like.evaluation.controls import CONTROLS
 from credit_like.evaluation.figures import window_set
+from credit_like.evaluation.fusion import EXPERTS
 from credit_like.evaluation.report import charts, tables, timeline
 from credit_like.evaluation.report.markup import Html, definitions, details, join, section, tag
 from credit_like.evaluation.report.words import family, listing, plural, seconds, set_name
@@ -69,6 +70,11 @@ def controls(metrics: Mapping[str, Any]) -> Html:
         "Does the graph earn its place? Each control is fitted on the training windows only and its threshold is set "
         "on the same benign validation windows as the model's."
     )
+    if metrics.get("fusion"):
+        text += (
+            " The two experts are among them; other ways to combine these, a logistic regression and a small neural "
+            "network among them, are in the table of the fusion."
+        )
     return section("controls", "Controls", tag("p", text), tables.control_table(metrics))
 
 
@@ -80,7 +86,7 @@ def curves(metrics: Mapping[str, Any], scores: Scores) -> Html:
     attack, threshold = windows.attack[counted], metrics["calibration"]["threshold"]
     figures = metrics["overall"]["windows"]
     named = {"this model": windows.score[counted]}
-    named |= {x: rows[CONTROL_PREFIX + x].to_numpy()[counted] for x in CONTROLS if x in scores.controls}
+    named |= {x: rows[CONTROL_PREFIX + x].to_numpy()[counted] for x in EXPERTS | CONTROLS if x in scores.controls}
     parts: list[Html] = []
     note = Html("")
     if figures["auroc"] is not None:

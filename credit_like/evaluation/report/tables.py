@@ -86,7 +86,8 @@ def family_table(metrics: Mapping[str, Any]) -> Html:
     if not rows:
         return tag("p", "The test sets hold no attack.")
     columns = ["Attack", *(["Test set"] if several else []), *_EVENT_COLUMNS, *WINDOW_COLUMNS]
-    return table("Figures by attack family", [*columns, "Attack windows", "Benign windows"], rows)
+    shown = table("Figures by attack family", [*columns, "Attack windows", "Benign windows"], rows)
+    return tag("div", shown, class_="dense")
 
 
 def control_table(metrics: Mapping[str, Any]) -> Html:
