@@ -10,10 +10,9 @@ import numpy as np
 
 from applications._data import Data
 from credit_like.evaluation import Comparison
-from credit_like.evaluation.report.comparison import against_the_best
 from credit_like.evaluation.report.summary import control_verdict
 from credit_like.evaluation.report.tables import without_frames
-from credit_like.evaluation.report.verdicts import evidence, headline, repetitions, tested
+from credit_like.evaluation.report.verdicts import evidence, headline, repetitions, tested, told
 from credit_like.evaluation.report.words import plural
 
 
@@ -95,9 +94,12 @@ def comparison_summary(comparison: Comparison) -> str:
     for first, *figures in rows:
         cells = [f"{text:>{width}}" for text, width in zip(figures, widths[1:], strict=True)]
         lines.append(f"  {first:<{widths[0]}}  " + "  ".join(cells))
-    for pair in against_the_best(comparison):
+    pairs = told(comparison)
+    for pair in pairs:
         lines.append(headline(pair)[0])
         lines += textwrap.wrap(evidence(pair, comparison.coverage), 110, initial_indent="  ", subsequent_indent="  ")
+    if len(pairs) < len(comparison.pairs):
+        lines.append(f"note: {len(pairs)} of {len(comparison.pairs)} pairs are told; the report's tables hold all")
     for group in comparison.repetitions:
         lines += textwrap.wrap(repetitions(group), 110)
     lines += [f"note: {note}" for note in comparison.notes]
