@@ -49,7 +49,7 @@ def main_figures(metrics: Mapping[str, Any]) -> str:
         "F1, attack class": _figure(windows, "f1", "{:.4f}"),
         "recall": _figure(windows, "recall", "{:.4f}"),
         "false alarms an hour": _figure(windows, "false_alarms_per_hour", "{:.1f}"),
-        "attacks found": f"{events['found']} of {events['events']}" if events["events"] else "undefined: no attack",
+        "attacks found": f"{events['found']} of {events['events']}" if events["events"] else "none to find",
     }
     if metrics.get("raw_weights"):
         figures["AUROC, raw weights"] = _figure(metrics["raw_weights"]["overall"], "auroc", "{:.4f}")
@@ -88,7 +88,9 @@ def comparison_summary(comparison: Comparison) -> str:
             _short(windows["recall"], "{:.4f}"),
             _short(windows["false_alarms_per_hour"], "{:.1f}"),
         ]
-        rows.append((run.name, *figures, f"{events['found']} of {events['events']}"))
+        rows.append(
+            (run.name, *figures, f"{events['found']} of {events['events']}" if events["events"] else "none to find")
+        )
     widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
     lines = textwrap.wrap(tested(comparison), 110)
     for first, *figures in rows:

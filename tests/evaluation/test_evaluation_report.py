@@ -206,6 +206,10 @@ def test_figures_that_are_undefined_say_so_and_why(windows_of: Callable[..., pl.
     assert "with no attack. " in text
     assert "Without an attack, detection could not be judged." in text
     assert "A row counts an attack" not in text
+    tile = text[text.index("Attacks found") :].partition("</div>")[0]
+    assert ">none to find</p>" in tile
+    assert "the test sets hold no attack" in tile
+    assert re.search(r">Attacks found</th><td[^>]*>none to find</td>", text)
     assert ">undefined: the score is not a probability</strong> (how far the score is from" in text
     assert "Controls:</strong> not compared, no control was scored." in text
     assert not re.search(r"\b(nan|inf|None)\b", text[text.index("<main>") : text.index("<script>")])

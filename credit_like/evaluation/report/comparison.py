@@ -117,7 +117,7 @@ def _figures(comparison: Comparison, reports: Mapping[str, str]) -> Html:
                 tag("a", run.name, href=reports[run.name]) if run.name in reports else run.name,
                 run.trainer,
                 Cell(
-                    f"{count(events['found'])} of {count(events['events'])}" if events["events"] else "none",
+                    f"{count(events['found'])} of {count(events['events'])}" if events["events"] else "none to find",
                     events["share_found"],
                 ),
                 Cell("\u2013" if delay is None else seconds(delay), delay),
@@ -274,7 +274,7 @@ def _family_figures(comparison: Comparison, several: bool) -> Html:
                 events = figures["events"]
                 cells.append(
                     Cell(
-                        f"{events['found']} of {events['events']}" if events["events"] else "none",
+                        f"{events['found']} of {events['events']}" if events["events"] else "none to find",
                         events["share_found"],
                     )
                 )

@@ -127,12 +127,14 @@ def _cards(metrics: Mapping[str, Any]) -> Html:
     )
     cards.append(_shown("False alarms an hour", "undefined" if alarms is None else count(alarms), alarms, figure, note))
     share = events["share_found"]
-    value = "undefined" if share is None else f"{count(events['found'])} of {count(events['events'])}"
+    value = "none to find" if share is None else f"{count(events['found'])} of {count(events['events'])}"
     delay = events["time_to_alarm_p90"]
     note = (
         f"nine in ten of them within {seconds(delay)}"
         if delay is not None
-        else events["undefined"].get("share_found", "")
+        else "the test sets hold no attack"
+        if share is None
+        else ""
     )
     cards.append(_shown("Attacks found", value, share, pointer("overall", "events", "share_found"), note))
     return tag("div", *cards, class_="cards")

@@ -263,7 +263,7 @@ def _events(events: Mapping[str, Any], path: str) -> list[Cell]:
     delay, share = events["time_to_alarm_median"], events["share_found"]
     return [
         Cell(
-            f"{count(events['found'])} of {count(events['events'])}" if events["events"] else "none",
+            f"{count(events['found'])} of {count(events['events'])}" if events["events"] else "none to find",
             share,
             f"{path}/share_found" if share is not None else "",
         ),
