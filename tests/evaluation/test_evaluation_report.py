@@ -261,6 +261,19 @@ def test_a_timeline_has_the_alarms_of_its_capture_as_a_table(page: str, run: Sco
     assert sum(int(false) for _, false in shown) == run.frame.filter(alarm & benign).height
 
 
+def test_a_timeline_shows_the_attacks_that_its_windows_could_see(
+    windows_of: Callable[..., pl.DataFrame], report_of: Write
+) -> None:
+    later = [pl.col("t_start", "t_end") + 60.0, pl.col("row_start", "row_stop") + 100_000]
+    test = pl.concat([windows_of("test", "c", 100), windows_of("test", "c", 100).with_columns(later)])
+    attacks = tuple(AttackInterval("dos", t, t + 1.0) for t in (1.0, 30.0, 40.0, 62.0))  # two of them in between
+    scores = Scores(pl.concat([windows_of("validation", "v", 200), test]), {"c": attacks})
+    text = report_of(scores).read_text()
+    strip = text[text.index('class="strip"') :].partition("</svg>")[0]
+    assert "0 of 2 attacks found" in text
+    assert strip.count('class="known"') == 2
+
+
 @pytest.mark.parametrize("word", ["AUROC", "Recall", "Precision", "F1", "Window", "95 % interval", "Control", "MCC"])
 def test_the_words_of_the_page_are_explained(page: str, word: str) -> None:
     assert f"<dt>{word}</dt>" in page[page.index('id="words"') :]

@@ -52,7 +52,9 @@ def test_a_fusion_that_uses_an_expert_is_not_held_against_itself() -> None:
     )
     controls = {"GAT alone": same, "timing only": other}
     text = unescape(re.sub("<[^>]*>", "", _controls(controls, {"rule": "gat"})))
-    assert text.startswith("The model beats every control. No mixture beat the better expert on validation, so this")
+    assert text.startswith(
+        "The model beats every control. Its policy was not shown to be better on validation, so this"
+    )
     assert "fusion uses GAT alone. The best of the 1, timing alone," in text
     mixed = unescape(re.sub("<[^>]*>", "", _controls(controls, {"rule": "policy"})))
     assert mixed.startswith("The model is not shown to beat every control.")

@@ -11,6 +11,7 @@ import polars as pl
 
 from credit_like.evaluation.alarms import AlarmRule
 from credit_like.evaluation.controls import CONTROLS
+from credit_like.evaluation.events import overlaps
 from credit_like.evaluation.figures import window_set
 from credit_like.evaluation.fusion import EXPERTS
 from credit_like.evaluation.report import charts, tables, timeline
@@ -114,7 +115,10 @@ def course(metrics: Mapping[str, Any], scores: Scores) -> Html:
             found = f"{len(events) - missed} of {plural(len(events), 'attack')} found" if events else "no attack"
             words = f"{found}, {plural(false, 'false-alarm window')} in {seconds(windows.seconds(windows.benign))}"
             title = capture if len(scores.test_sets) == 1 else f"{capture} ({set_name(name)})"
-            drawn.append((missed, false, title, words, windows, scores.intervals.get(capture, ())))
+            seen = [
+                x for x in scores.intervals.get(capture, ()) if overlaps(x, windows.t_start, windows.t_end).any()
+            ]  # of a drive that was divided in time, others lie in another part
+            drawn.append((missed, false, title, words, windows, seen))
     order = sorted(range(len(drawn)), key=lambda i: (-drawn[i][0], -drawn[i][1], i))
     chosen = sorted(order[:TIMELINES])
     scores_shown = scores.frame.filter(pl.col("split").is_in(scores.test_sets))["score"].to_numpy()

@@ -232,7 +232,7 @@ def against_controls(controls: Mapping[str, Any], fusion: Mapping[str, Any] | No
     same = {"gat": GAT_ALONE, "anomaly": ANOMALY_ALONE}.get(fusion["rule"] if fusion else "", "")
     if same in known and len(known) > 1:
         del known[same]
-        use = f"No mixture beat the better expert on validation, so this fusion uses {same}. "
+        use = f"Its policy was not shown to be better on validation, so this fusion uses {same}. "
     else:
         use = ""
     if not known:
