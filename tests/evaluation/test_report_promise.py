@@ -108,7 +108,7 @@ def test_drives_that_share_no_traffic_are_shown_separately(
     assert sum(map(int, shares["b"])) > sum(map(int, shares["a"])) + 30
     words = words_of(text, "promise")
     assert "These 2 drives share no traffic, so each is shown by itself." in words
-    assert "same recorded traffic" not in words
+    assert "These captures share recorded traffic" not in words
 
 
 def test_captures_of_one_drive_are_shown_together_and_named(
@@ -119,7 +119,7 @@ def test_captures_of_one_drive_are_shown_together_and_named(
     metrics = evaluate(scores, settings, ["a"], [{"a": 0.0, "b": 0.0}])
     text = report_of(scores, metrics=metrics).read_text()
     assert list(along(text)) == ["a and b"]
-    assert "These captures hold the same recorded traffic" in words_of(text, "promise")
+    assert "These captures share recorded traffic" in words_of(text, "promise")
 
 
 def test_a_line_along_the_drive_is_seen_at_0_and_not_drawn_where_nothing_was_measured(

@@ -170,7 +170,7 @@ def _over_time(windows: WindowSet, test: Bools, above: Bools, promised: float, d
     data = table("Benign windows above the threshold by time", columns, rows, sortable=False)
     caption = f"In slices of {seconds(step)}, of which each holds few windows."
     if len(captures) > 1:
-        caption += " These captures hold the same recorded traffic: what is at one moment of it is counted together."
+        caption += " These captures share recorded traffic; what lies at one moment of it is counted together."
     return figure(listing(captures), image, caption, data)
 
 
