@@ -114,7 +114,7 @@ def explain(argv: list[str]) -> argparse.Namespace:
     made = parser(
         "explain",
         "Score the window at a time again without each of its ids and transitions: what the score loses is what they\n"
-        "carried. Shown beside it: whether the ids named matter more than random ones, and the frames around it.",
+        "carried. Shown beside it: whether the first ids carried it more than random ones, and the frames around it.",
         "example:\n  credit-like explain runs/mine --capture drive.log --time 1478196131.94",
     )
     _add_run(made, "`credit-like train` made")

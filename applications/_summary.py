@@ -10,9 +10,9 @@ import numpy as np
 
 from applications._data import Data
 from credit_like.evaluation import Comparison
-from credit_like.evaluation.report.comparison import against_the_best
 from credit_like.evaluation.report.summary import control_verdict
-from credit_like.evaluation.report.verdicts import evidence, headline, repetitions, tested
+from credit_like.evaluation.report.tables import without_frames
+from credit_like.evaluation.report.verdicts import evidence, headline, repetitions, tested, told
 from credit_like.evaluation.report.words import plural
 
 
@@ -29,10 +29,11 @@ def data_summary(data: Data) -> str:
             name: int(((chosen.label == 1) & (chosen.family == index)).sum())
             for index, name in enumerate(table.families)
         }
-        listed = ", ".join(f"{name or 'attack'} {count:,}" for name, count in attacks.items() if count)
-        lines.append(
-            f"  {split:<{width}}  benign {int((chosen.label == 0).sum()):,}" + (f", {listed}" if listed else "")
-        )
+        kinds = {"benign": int(((chosen.label == 0) & ~chosen.in_interval).sum())}
+        kinds |= {name or "attack": count for name, count in attacks.items() if count}
+        if silent := int(((chosen.label == 0) & chosen.in_interval).sum()):
+            kinds["in an attack without a frame of it"] = silent
+        lines.append(f"  {split:<{width}}  " + ", ".join(f"{name} {count:,}" for name, count in kinds.items()))
     lines += [f"note: {note}" for note in data.plan.record.get("notes", [])]
     return "\n".join(lines)
 
@@ -48,12 +49,17 @@ def main_figures(metrics: Mapping[str, Any]) -> str:
         "F1, attack class": _figure(windows, "f1", "{:.4f}"),
         "recall": _figure(windows, "recall", "{:.4f}"),
         "false alarms an hour": _figure(windows, "false_alarms_per_hour", "{:.1f}"),
-        "attacks found": f"{events['found']} of {events['events']}" if events["events"] else "undefined: no attack",
+        "attacks found": f"{events['found']} of {events['events']}" if events["events"] else "none to find",
     }
     if metrics.get("raw_weights"):
         figures["AUROC, raw weights"] = _figure(metrics["raw_weights"]["overall"], "auroc", "{:.4f}")
     for name, part in overall["families"].items():
-        figures[f"AUROC, {name}"] = _figure(part["windows"], "auroc", "{:.4f}")
+        found = part["events"]
+        figures[f"AUROC, {name}"] = (
+            f"none: no window holds a frame of it; {found['found']} of {found['events']} attacks found"
+            if without_frames(part)
+            else _figure(part["windows"], "auroc", "{:.4f}")
+        )
     figures |= _best_control(overall["controls"])
     width = max(len(name) for name in figures)
     return "\n".join(f"  {name:<{width}}  {text}" for name, text in figures.items())
@@ -82,15 +88,20 @@ def comparison_summary(comparison: Comparison) -> str:
             _short(windows["recall"], "{:.4f}"),
             _short(windows["false_alarms_per_hour"], "{:.1f}"),
         ]
-        rows.append((run.name, *figures, f"{events['found']} of {events['events']}"))
+        rows.append(
+            (run.name, *figures, f"{events['found']} of {events['events']}" if events["events"] else "none to find")
+        )
     widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
     lines = textwrap.wrap(tested(comparison), 110)
     for first, *figures in rows:
         cells = [f"{text:>{width}}" for text, width in zip(figures, widths[1:], strict=True)]
         lines.append(f"  {first:<{widths[0]}}  " + "  ".join(cells))
-    for pair in against_the_best(comparison):
+    pairs = told(comparison)
+    for pair in pairs:
         lines.append(headline(pair)[0])
         lines += textwrap.wrap(evidence(pair, comparison.coverage), 110, initial_indent="  ", subsequent_indent="  ")
+    if len(pairs) < len(comparison.pairs):
+        lines.append(f"note: {len(pairs)} of {len(comparison.pairs)} pairs are told; the report's tables hold all")
     for group in comparison.repetitions:
         lines += textwrap.wrap(repetitions(group), 110)
     lines += [f"note: {note}" for note in comparison.notes]

@@ -21,7 +21,8 @@ from applications.evaluate import NO_NAMES, require_same_store
 from credit_like.can import DbcNames
 from credit_like.config import UserError, closest
 from credit_like.evaluation import Explanations, explain
-from credit_like.evaluation.report.alarms import attack_share, carried_by_none, faithfulness, labels_ids
+from credit_like.evaluation.report.alarms import attack_share, carried_by_none, faithfulness, labels_ids, share
+from credit_like.evaluation.report.words import number
 from credit_like.graphs import GraphStore
 
 
@@ -114,15 +115,18 @@ def shown(entry: Mapping[str, Any], threshold: float | None) -> str:
     labels = f"{'labelled attack':>18}" if labels_ids(entry) else ""
     lines = [
         f"{entry['capture']}, bus {entry['bus']}, {entry['t_start']:.3f} to {entry['t_end']:.3f} s "
-        f"({entry['split']}): score {entry['score']:.6g}{against}",
+        f"({entry['split']}): score {number(entry['score'], 6)}{against}",
         "",
+        *_scale(entry),
+        share(len(entry["ids"]), entry["ids_in_window"], "ids of the window"),
         f"{'without the id':<44}{'frames':>8}{'score':>12}{'effect (' + unit + ')':>20}{labels}{attention}",
     ]
     lines += [
         _line(f"{x['id']} {x['name']}", x["frames"], x, f"{attack_share(x):>18}" if labels else "")
         for x in entry["ids"]
     ]
-    lines += ["", f"{'without the transition':<44}{'times':>8}{'score':>12}{'effect (' + unit + ')':>20}{attention}"]
+    lines += ["", share(len(entry["transitions"]), entry["transitions_in_window"], "transitions")]
+    lines += [f"{'without the transition':<44}{'times':>8}{'score':>12}{'effect (' + unit + ')':>20}{attention}"]
     lines += [_line(f"{x['source']} > {x['target']}", x["count"], x) for x in entry["transitions"]]
     alone, tested = carried_by_none(entry), [entry["fidelity"]] if entry["fidelity"] else []
     lines += ["", *([alone] if alone else []), faithfulness(tested, unit), ""]
@@ -134,9 +138,14 @@ def shown(entry: Mapping[str, Any], threshold: float | None) -> str:
     return "\n".join(lines)
 
 
+def _scale(entry: Mapping[str, Any]) -> list[str]:
+    """How to read effects that are in log-odds."""
+    return ["an effect of 2.2 log-odds takes a score of 0.9 to 0.5", ""] if entry["log_odds"] else []
+
+
 def _line(name: str, times: int, x: Mapping[str, Any], label: str = "") -> str:
     attention = "" if x["attention"] is None else f"{x['attention']:>12.3f}"
-    return f"{name.rstrip():<44}{times:>8}{x['score_without']:>12.6g}{x['effect']:>+20.3f}{label}{attention}"
+    return f"{name.rstrip():<44}{times:>8}{number(x['score_without'], 6):>12}{x['effect']:>+20.3f}{label}{attention}"
 
 
 def _threshold(folder: Path) -> float | None:

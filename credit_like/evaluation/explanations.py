@@ -31,7 +31,7 @@ AttentionOf = Callable[[Data], NDArray[np.floating[Any]]]
 
 #: Alarms of a test set that the evaluation explains, and of all of them together; each costs some 150 graphs to score.
 ALARMS, ALARMS_IN_ALL = 8, 32
-#: Ids and transitions that are listed, and frames that are shown.
+#: Ids and transitions that are listed at least, where there are so many, and frames that are shown.
 LISTED, FRAMES = 8, 12
 FALSE_ALARM, NEAR_ATTACK = "false alarm", "during an attack"
 
@@ -79,7 +79,10 @@ class FrameLine(_Part):
 
 
 class Explanation(_Part):
-    """One window. Ids and transitions with the highest effects come first; so many as help, not all of them."""
+    """One window. Ids and transitions with the highest effects come first; so many as help, not all of them.
+
+    Whatever its effect, an id is listed that has a frame labelled attack, or more frames than any other.
+    """
 
     split: str
     capture: str
@@ -92,7 +95,9 @@ class Explanation(_Part):
     score: float
     log_odds: bool
     ids: list[IdEffect]
+    ids_in_window: int | None = Field(None, description="of which ids lists some; null: of an older version")
     transitions: list[TransitionEffect]
+    transitions_in_window: int | None = Field(None, description="of which transitions lists some; null: as above")
     fidelity: FidelityFigures | None = Field(description="null for a window of one id, which cannot be taken out")
     frames: list[FrameLine]
 
@@ -174,17 +179,19 @@ def _explanation(
     start, stop, bus = (int(x[index]) for x in (windows.row_start, windows.row_stop, windows.bus))
     frames = captures[capture].frames
     frames = frames[rows_of_bus(frames, bus, start, stop)]
+    times = graph.x[:, NODE_FEATURES.index("message_count")].numpy()
+    wanted = np.isin(keys, frames.key[frames.label == 1]) | (times == times.max())
     ids = [
         IdEffect(
             id=id_text(keys[node]),
             name=names.message(keys[node]),
-            frames=int(graph.x[node, NODE_FEATURES.index("message_count")]),
+            frames=int(times[node]),
             attack_frames=_attack_frames(frames.label[frames.key == keys[node]]),
             score_without=float(found.without_node[node]),
             effect=float(found.node_effect[node]),
             attention=None if of_node is None else float(of_node[node]),
         )
-        for node in _highest(found.node_effect)
+        for node in _highest(found.node_effect, wanted)
     ]
     source, target = graph.edge_index.tolist()
     transitions = [
@@ -211,7 +218,9 @@ def _explanation(
         score=found.score,
         log_odds=found.log_odds,
         ids=ids,
+        ids_in_window=len(keys),
         transitions=transitions,
+        transitions_in_window=graph.edge_index.shape[1],
         fidelity=None if found.fidelity is None else FidelityFigures(**asdict(found.fidelity)),
         frames=_frames(frames, guilty, names, around),
     )
@@ -250,9 +259,13 @@ def _frames(frames: FrameTable, guilty: int, names: DbcNames, around: float | No
     return lines
 
 
-def _highest(effect: NDArray[np.float64]) -> Ints:
-    """Places of the highest effects, at most ``LISTED``; none that is NaN."""
-    order = np.argsort(-effect, kind="stable")[:LISTED]
+def _highest(effect: NDArray[np.float64], wanted: NDArray[np.bool_] | None = None) -> Ints:
+    """Places of the ``LISTED`` highest effects and of all that are ``wanted``, the highest first; none that is NaN."""
+    order = np.argsort(-effect, kind="stable")
+    listed = np.arange(len(order)) < LISTED
+    if wanted is not None:
+        listed |= wanted[order]
+    order = order[listed]
     return order[~np.isnan(effect[order])]
 
 

@@ -24,6 +24,7 @@ from credit_like.can import read_dataset, write_simulated_dataset
 from credit_like.config import ConfigError
 from credit_like.evaluation import read_scores, write_scores
 from credit_like.evaluation.fusion import COMPARED
+from credit_like.evaluation.report.fusion import fusion
 from credit_like.graphs import GraphStore, check_certificate
 from credit_like.training import read_checkpoint, write_checkpoint
 from credit_like.training.checkpoint import file_digest
@@ -129,6 +130,22 @@ def test_the_report_shows_the_table_and_the_alphas(fused: Path) -> None:
     for name in COMPARED:
         assert f">{name}<" in text
     assert "Windows by alpha" in text
+
+
+def test_the_report_says_what_can_be_used_and_what_does_better(fused: Path) -> None:
+    metrics = json.loads((fused / "metrics.json").read_text())
+    used = {"policy": "policy", "gat": "GAT alone", "anomaly": "anomaly alone"}[metrics["fusion"]["rule"]]
+    for name, row in metrics["fusion"]["test"].items():
+        row["auroc"] = {used: 0.9, "small MLP": 0.95, "oracle": 0.99}.get(name, 0.8)
+    text = re.sub("<[^>]*>", "", fusion(metrics))
+    assert "Only the policy and the two experts alone are candidates for use" in text
+    assert f"a higher AUROC on test than what is in use ({used}, 0.900): small MLP (0.950)." in text
+    metrics["fusion"]["test"]["small MLP"]["auroc"] = 0.8
+    assert "a higher AUROC on test" not in fusion(metrics)
+    metrics["fusion"]["experts"]["anomaly"] = "dgi_ocgin"
+    assert "Its own report ranks by the distance itself" in fusion(metrics)
+    curves = re.findall(r'<ul class="legend">(.*?)</ul>', (fused / "report.html").read_text())
+    assert any("GAT alone" in curve and "anomaly alone" in curve and "id look-up" in curve for curve in curves)
 
 
 def test_the_card_names_the_experts_that_the_policy_needs(fused: Path, experts: dict[str, Path]) -> None:

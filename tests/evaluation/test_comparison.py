@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from credit_like.evaluation._paired import Drawn, SharedWindows, windows_under_t
 from credit_like.evaluation.bootstrap import expanded_coverage, percentile_interval, resamples, time_blocks
 from credit_like.evaluation.comparison import Difference, Pair, Repetitions
 from credit_like.evaluation.report.summary import against_controls
-from credit_like.evaluation.report.verdicts import evidence, headline, repetitions, verdict, written
+from credit_like.evaluation.report.verdicts import TOLD, evidence, headline, repetitions, told, verdict, written
+from credit_like.evaluation.report.words import alike
 
 Simulate = Callable[..., Scores]
 Judge = Callable[..., JudgedRun]
@@ -266,6 +268,42 @@ def test_the_page_says_who_is_better_and_shows_what_differs(comparison: Comparis
     assert "<code>trainer.seed</code>" not in text
     assert "Over seeds" not in text
     assert not re.search(r"\b(nan|inf)\b", text[text.index("<main>") : text.index("<script>")])
+
+
+def test_every_pair_of_few_runs_gets_a_verdict(comparison: Comparison, repeated: Comparison, tmp_path: Path) -> None:
+    for compared, pairs in ((comparison, 3), (repeated, TOLD)):
+        text = write(tmp_path / "page.html", compared)
+        summary = text[text.index('id="summary"') : text.index('id="figures"')]
+        assert len(told(compared)) == pairs
+        assert all(headline(pair)[0] in unescape(summary) for pair in told(compared))
+        assert (f"These are {TOLD} of 21 pairs" in summary) == (compared is repeated)
+
+
+def test_false_alarms_are_not_repeated_for_each_attack(comparison: Comparison, tmp_path: Path) -> None:
+    text = write(tmp_path / "page.html", comparison)
+    table = text[text.index("Differences by attack family and test set</caption>") :].partition("</table>")[0]
+    rows = re.findall(r"<tr><th[^>]*>[^<]*minus[^<]*</th><td[^>]*>([^<]*)</td>.*?</tr>", table)
+    last = re.findall(r"<tr><th[^>]*>[^<]*minus.*?<td[^>]*>(?:(?!<td).)*</td></tr>", table)
+    assert len(rows) == len(last) == 3 * (2 + 8)
+    for name, row in zip(rows, last, strict=True):
+        assert row.endswith(">\u2013</td></tr>") == (name != "all")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        (0.99961, 0.99926, ("0.99961", "0.99926", "+0.00035")),
+        (0.988, 0.948, ("0.988", "0.948", "+0.040")),
+        (0.8123, 0.8121, ("0.81230", "0.81210", "+0.00020")),
+        (0.9996091, 0.9996072, ("0.99961", "0.99961", "0.00000")),
+        (0.9, 0.9, ("0.900", "0.900", "0.000")),
+    ],
+)
+def test_a_difference_has_the_decimals_of_its_figures(first: float, second: float, said: tuple[str, ...]) -> None:
+    write_one = alike((first, second))
+    figure = Difference("auroc", first, second, None)
+    assert figure.value is not None
+    assert (write_one(first), write_one(second), written(figure, figure.value)) == said
 
 
 def test_the_page_leaves_out_what_a_search_may_try(comparison: Comparison, tmp_path: Path) -> None:

@@ -206,6 +206,10 @@ def test_figures_that_are_undefined_say_so_and_why(windows_of: Callable[..., pl.
     assert "with no attack. " in text
     assert "Without an attack, detection could not be judged." in text
     assert "A row counts an attack" not in text
+    tile = text[text.index("Attacks found") :].partition("</div>")[0]
+    assert ">none to find</p>" in tile
+    assert "the test sets hold no attack" in tile
+    assert re.search(r">Attacks found</th><td[^>]*>none to find</td>", text)
     assert ">undefined: the score is not a probability</strong> (how far the score is from" in text
     assert "Controls:</strong> not compared, no control was scored." in text
     assert not re.search(r"\b(nan|inf|None)\b", text[text.index("<main>") : text.index("<script>")])
@@ -255,6 +259,19 @@ def test_a_timeline_has_the_alarms_of_its_capture_as_a_table(page: str, run: Sco
     shown = re.findall(r"<td[^>]*>([\d,]+)</td><td[^>]*>([\d,]+)</td></tr>", page[page.index('id="alarms"') :])
     assert sum(int(hits) for hits, _ in shown) == run.frame.filter(alarm & ~benign).height
     assert sum(int(false) for _, false in shown) == run.frame.filter(alarm & benign).height
+
+
+def test_a_timeline_shows_the_attacks_that_its_windows_could_see(
+    windows_of: Callable[..., pl.DataFrame], report_of: Write
+) -> None:
+    later = [pl.col("t_start", "t_end") + 60.0, pl.col("row_start", "row_stop") + 100_000]
+    test = pl.concat([windows_of("test", "c", 100), windows_of("test", "c", 100).with_columns(later)])
+    attacks = tuple(AttackInterval("dos", t, t + 1.0) for t in (1.0, 30.0, 40.0, 62.0))  # two of them in between
+    scores = Scores(pl.concat([windows_of("validation", "v", 200), test]), {"c": attacks})
+    text = report_of(scores).read_text()
+    strip = text[text.index('class="strip"') :].partition("</svg>")[0]
+    assert "0 of 2 attacks found" in text
+    assert strip.count('class="known"') == 2
 
 
 @pytest.mark.parametrize("word", ["AUROC", "Recall", "Precision", "F1", "Window", "95 % interval", "Control", "MCC"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from credit_like.can import Capture, FrameTable, SourceFile
 from credit_like.config import UserError
 from credit_like.evaluation import EvaluationSettings, Scores, evaluate, read_scores, with_nodes, write_scores
 from credit_like.evaluation.frames import frame_counts
+from credit_like.evaluation.report.frames import by_frame
 from credit_like.graphs import GraphStore, Segment, SplitPlan, WindowSettings
 
 SETTINGS = EvaluationSettings(bootstrap_rounds=100)
@@ -235,3 +237,17 @@ def test_the_report_shows_them_and_says_why_where_there_are_none(
     assert 'id="frames"' in text
     assert "/test_sets/test/families/spoofing/frames/auroc" in text
     assert "Undefined: the detector gives ids no score of their own." in report_of(run).read_text()
+
+
+def test_an_attack_that_its_windows_tell_and_its_frames_do_not_is_named(metrics: dict[str, Any]) -> None:
+    def told(windows: float, frames: float) -> str:
+        changed = deepcopy(metrics)
+        for name, part in changed["overall"]["families"].items():
+            part["windows"]["recall"] = windows if name == "dos" else 0.0
+            part["frames"]["recall"] = frames if name == "dos" else 0.0
+        return by_frame(changed)
+
+    text = "Found by its windows and not by its frames: dos (1.000 of the windows, 0.020 of the frames)."
+    assert text in told(1.0, 0.02)
+    assert "Found by its windows" not in told(1.0, 0.3)
+    assert "Found by its windows" not in told(0.4, 0.02)

@@ -180,11 +180,33 @@ def test_on_paper_headings_of_tables_are_in_the_flow(browser: Page, report: Path
 def test_the_tables_of_figures_fit_on_a_desk(
     browser: Page, simulate_run: Callable[..., Scores], report_of: Callable[..., Path]
 ) -> None:
-    browser.open(report_of(simulate_run(windows=300)), 1280)
-    tables = "[...document.querySelectorAll('main > section > .scroll, .fit > .scroll')]"
+    browser.open(report_of(simulate_run(windows=300)), 1200)
+    tables = "[...document.querySelectorAll('main > section > .scroll, :is(.fit, .dense) > .scroll')]"
     wide = f"{tables}.filter((e) => e.scrollWidth > e.clientWidth)"
     assert browser.ask(f"{tables}.length") >= 3
     assert browser.ask(f"{wide}.map((e) => e.getAttribute('aria-label'))") == []
+
+
+def test_a_menu_that_goes_on_fades_out_and_ends_before_the_fade(browser: Page, report: Path) -> None:
+    menu = "document.querySelector('nav ul')"
+    browser.open(report, 480)
+    assert browser.ask(f"{menu}.scrollWidth > {menu}.clientWidth")
+    assert "linear-gradient" in browser.ask(f"getComputedStyle({menu}).maskImage")
+    browser.ask(f"{menu}.scrollLeft = {menu}.scrollWidth")
+    assert browser.ask(f"{menu}.lastElementChild.getBoundingClientRect().right") <= 480 - 56
+    browser.open(report, 1200)
+    assert browser.ask(f"{menu}.scrollWidth <= {menu}.clientWidth")
+    assert browser.ask(f"getComputedStyle({menu}).maskImage") == "none"
+
+
+def test_a_legend_is_drawn_as_its_line_is(browser: Page, report: Path) -> None:
+    """Dotted or dashed where the line is, and solid where it is not."""
+    browser.open(report, 1200)
+    key = "getComputedStyle(document.querySelector('.legend .key.{}')).borderTopStyle"
+    line = "getComputedStyle(document.querySelector('path.{}')).strokeDasharray"
+    for name, style in (("chance", "dotted"), ("threshold", "dashed"), ("series-0", "none"), ("series-1", "none")):
+        assert browser.ask(key.format(name)) == style
+        assert (browser.ask(line.format(name)) == "none") == (style == "none")
 
 
 def test_the_page_prints_with_its_folded_parts(browser: Page, report: Path, tmp_path: Path) -> None:

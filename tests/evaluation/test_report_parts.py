@@ -52,7 +52,9 @@ def test_a_fusion_that_uses_an_expert_is_not_held_against_itself() -> None:
     )
     controls = {"GAT alone": same, "timing only": other}
     text = unescape(re.sub("<[^>]*>", "", _controls(controls, {"rule": "gat"})))
-    assert text.startswith("The model beats every control. No mixture beat the better expert on validation, so this")
+    assert text.startswith(
+        "The model beats every control. Its policy was not shown to be better on validation, so this"
+    )
     assert "fusion uses GAT alone. The best of the 1, timing alone," in text
     mixed = unescape(re.sub("<[^>]*>", "", _controls(controls, {"rule": "policy"})))
     assert mixed.startswith("The model is not shown to beat every control.")
@@ -112,6 +114,10 @@ def test_a_certificate_of_any_shape_can_be_shown(content: dict[str, Any]) -> Non
         (effect(332860.897), "+332,900"),
         (number(30240000.0), "30,240,000"),
         (number(0.5590123), "0.559"),
+        (number(0.99964), "0.9996"),
+        (number(0.99996), "0.99996"),
+        (number(0.9999999, 6), ">\u202f0.99999"),
+        (number(1.0), "1"),
         (number(-0.00001234), "\u22121.234e\u221205"),
         (count(12345), "12,345"),
         (count(0.1234), "0.12"),

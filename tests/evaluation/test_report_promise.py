@@ -83,3 +83,57 @@ def test_where_an_alarm_takes_several_windows_no_single_one_is_said_to_alarm(run
     assert "windows alarmed" not in page
     assert "that alarmed" not in page
     assert "quiet" not in page
+
+
+def along(text: str) -> dict[str, str]:
+    """Heading -> markup of each chart along a drive."""
+    part = text[text.index('id="promise"') :].partition("</section>")[0]
+    return dict(re.findall(r"<figure><h3>(.*?)</h3>(.*?)</figure>", part, flags=re.DOTALL))
+
+
+def two_captures(windows_of: Callable[..., pl.DataFrame]) -> Scores:
+    """``drive`` twice, under two names; in the second the windows of test leap out."""
+    first = drive(windows_of, 0.0).frame
+    second = drive(windows_of, 0.0, lucky=40).frame
+    return Scores(pl.concat([first.with_columns(capture=pl.lit("a")), second.with_columns(capture=pl.lit("b"))]), {})
+
+
+def test_drives_that_share_no_traffic_are_shown_separately(
+    windows_of: Callable[..., pl.DataFrame], report_of: Write
+) -> None:
+    text = report_of(two_captures(windows_of)).read_text()
+    charts = along(text)
+    assert list(charts) == ["a", "b"]
+    shares = {name: re.findall(r"(\d+)</td><td[^>]*>[\d.]+\u202f%</td>", chart) for name, chart in charts.items()}
+    assert sum(map(int, shares["b"])) > sum(map(int, shares["a"])) + 30
+    words = words_of(text, "promise")
+    assert "These 2 drives share no traffic, so each is shown by itself." in words
+    assert "These captures share recorded traffic" not in words
+
+
+def test_captures_of_one_drive_are_shown_together_and_named(
+    windows_of: Callable[..., pl.DataFrame], report_of: Write
+) -> None:
+    scores = two_captures(windows_of)
+    settings = EvaluationSettings(bootstrap_rounds=100)
+    metrics = evaluate(scores, settings, ["a"], [{"a": 0.0, "b": 0.0}])
+    text = report_of(scores, metrics=metrics).read_text()
+    assert list(along(text)) == ["a and b"]
+    assert "These captures share recorded traffic" in words_of(text, "promise")
+
+
+def test_a_line_along_the_drive_is_seen_at_0_and_not_drawn_where_nothing_was_measured(
+    windows_of: Callable[..., pl.DataFrame], report_of: Write
+) -> None:
+    (chart,) = along(report_of(drive(windows_of, -9.0)).read_text()).values()
+    axis = re.search(r'<path d="M[\d.]+ ([\d.]+)H[\d.]+" class="axis"', chart)
+    lines = re.findall(r'<path d="(M[^"]*)" class="line series-1"', chart)
+    assert axis
+    assert len(lines) == 1
+    heights = {float(y) for y in re.findall(r"[ML][\d.]+ ([\d.]+)", lines[0])}
+    assert max(heights) < float(axis[1]) - 2
+    last, first = (
+        {float(x) for x in re.findall(r"[ML]([\d.]+) ", path)}
+        for path in (lines[0], re.findall(r'<path d="(M[^"]*)" class="line series-0"', chart)[0])
+    )
+    assert max(last) < min(first)  # 14 s lie between the two parts

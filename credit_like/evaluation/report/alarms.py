@@ -35,22 +35,30 @@ def explanations(content: Mapping[str, Any]) -> Html:
 
 
 def faithfulness(found: Sequence[Mapping[str, Any]], unit: str = "score") -> str:
-    """In one or two sentences: does deleting the ids named change more than deleting random ones; ``unit`` names what
-    the effects are measured in."""
+    """Can the list of ids be relied on: does the score fall more without its first ids than without random ones;
+    ``unit`` names what the effects are measured in."""
     if not found:
-        return "Whether the ids named matter more than others could not be tested: the windows hold one id each."
+        return "Whether this list can be relied on could not be tested: the windows hold one id each."
     top, random, beaten = (sum(x[name] for x in found) / len(found) for name in ("top", "random", "beaten"))
-    ids = "highest id" if all(x["deleted"] == 1 for x in found) else f"{max(x['deleted'] for x in found)} highest ids"
+    deleted, draws = max(x["deleted"] for x in found), sum(x["draws"] for x in found)
+    first = "the first id" if deleted == 1 else f"the first {deleted} ids"
     verdict = (
-        "The ids named matter more than others."
+        "The ids at the top carried the score more than other ids of the window do."
         if top > random and beaten > 0.5
-        else "The ids named are not shown to matter more than others."
+        else "Do not rely on the order of these ids: random ids of the window carried the score as much."
     )
+    amount = "" if unit == "score" else f" {unit}"
+    mean = "" if len(found) == 1 else f" on average over {plural(len(found), 'window')}"
     return (
-        f"{verdict} Deleting the {ids} of a window changes its {unit} by {effect(-top)} on average over "
-        f"{plural(len(found), 'window')}, deleting as many random ids by {effect(-random)}; the former "
-        f"falls more in {percent(beaten)} of {count(sum(x['draws'] for x in found))} comparisons."
+        f"{verdict} Without {first} of the list the score changes by {effect(-top)}{amount}{mean}, without as many ids "
+        f"drawn at random by {effect(-random)}{amount}; it falls more without the first in {percent(beaten)} of "
+        f"{count(draws)} draws."
     )
+
+
+def share(listed: int, there: int | None, what: str) -> str:
+    """``8 of 41 ids``; of explanations that do not say how many there are, ``8 ids``."""
+    return f"{count(listed)}{'' if there is None else f' of {count(there)}'} {what}"
 
 
 def carried_by_none(entry: Mapping[str, Any]) -> str:
@@ -85,14 +93,32 @@ def _alarm(entry: Mapping[str, Any], *, unfolded: bool) -> Html:
     columns = ["Score without it", "Effect"]
     content = [
         tag("p", alone, class_="note") if alone else "",
-        table("Ids", ["Id", "Frames", *columns, *(["Labelled attack"] if labelled else [])], ids)
+        table(_listed_ids(entry), ["Id", "Frames", *columns, *(["Labelled attack"] if labelled else [])], ids)
         if ids
         else tag("p", "The window holds one id only."),
-        table("Transitions", ["Transition", "Times", *columns], transitions) if transitions else tag("p", "None."),
+        table(
+            share(len(transitions), entry.get("transitions_in_window"), "transitions: those with the highest effects"),
+            ["Transition", "Times", *columns],
+            transitions,
+        )
+        if transitions
+        else tag("p", "The window holds no transition."),
         _frames(entry["frames"]),
     ]
     shown = details(title, join(content), class_="alarm")
     return Html(shown.replace("<details", "<details open", 1)) if unfolded else shown
+
+
+def _listed_ids(entry: Mapping[str, Any]) -> str:
+    listed, there = len(entry["ids"]), entry.get("ids_in_window")
+    if there is None:
+        return share(listed, there, "ids: those with the highest effects")
+    if listed == there:
+        return f"All {share(listed, None, 'ids')} of the window"
+    which = "those with the highest effects, that with most frames" + (
+        ", and all with frames labelled attack" if labels_ids(entry) else ""
+    )
+    return share(listed, there, f"ids: {which}")
 
 
 def labels_ids(entry: Mapping[str, Any]) -> bool:

@@ -22,13 +22,14 @@ from credit_like.evaluation.report.verdicts import (
     mean_and_std,
     repetitions,
     tested,
+    told,
     verdict,
     written,
 )
-from credit_like.evaluation.report.words import count, family, listing, number, percent, ratio, seconds, set_name
+from credit_like.evaluation.report.words import alike, count, family, listing, number, percent, seconds, set_name
 from credit_like.graphs.plan import TRAIN
 
-#: So many runs get a sentence each and a curve; the tables hold all.
+#: So many runs get a sentence on their controls and a curve; the tables hold all.
 SHOWN = 6
 
 _ANCHORS = {
@@ -73,20 +74,19 @@ def write_comparison(
     return path
 
 
-def against_the_best(comparison: Comparison) -> tuple[Pair, ...]:
-    """The pairs of the run with the highest AUROC, the first so many."""
-    return tuple(pair for pair in comparison.pairs if pair.first is comparison.runs[0])[: SHOWN - 1]
-
-
 def _summary(comparison: Comparison, title: str) -> Html:
     parts = [
         tag("p", "Comparison of detectors", class_="eyebrow"),
         tag("h1", title),
         tag("p", tested(comparison), class_="lead"),
     ]
-    for pair in against_the_best(comparison):
+    pairs = told(comparison)
+    for pair in pairs:
         sentence, style = headline(pair)
         parts.append(tag("p", tag("strong", sentence), " ", evidence(pair, comparison.coverage), class_=style))
+    if len(pairs) < len(comparison.pairs):
+        note = f"These are {len(pairs)} of {len(comparison.pairs)} pairs, those of the run with the highest AUROC. "
+        parts.append(tag("p", note, tag("a", "All pairs", href="#differences"), class_="note"))
     parts += [tag("p", repetitions(group)) for group in comparison.repetitions]
     parts += [_controls(run) for run in comparison.runs[:SHOWN]]
     parts += [tag("p", note, class_="panel warn") for note in comparison.notes]
@@ -105,6 +105,9 @@ def _controls(run: JudgedRun) -> Html:
 
 def _figures(comparison: Comparison, reports: Mapping[str, str]) -> Html:
     """The figures of each run, as its own report has them."""
+    every = [run.metrics["overall"]["windows"] for run in comparison.runs]
+    ways = {name: alike(one[name] for one in every) for name in ("auroc", "auprc", "precision", "recall", "f1")}
+    raw = [(run.metrics["raw_weights"] or {"overall": {"auroc": None}})["overall"]["auroc"] for run in comparison.runs]
     rows = []
     for run in comparison.runs:
         windows, events = run.metrics["overall"]["windows"], run.metrics["overall"]["events"]
@@ -114,14 +117,14 @@ def _figures(comparison: Comparison, reports: Mapping[str, str]) -> Html:
                 tag("a", run.name, href=reports[run.name]) if run.name in reports else run.name,
                 run.trainer,
                 Cell(
-                    f"{count(events['found'])} of {count(events['events'])}" if events["events"] else "none",
+                    f"{count(events['found'])} of {count(events['events'])}" if events["events"] else "none to find",
                     events["share_found"],
                 ),
                 Cell("\u2013" if delay is None else seconds(delay), delay),
-                *(_own(windows, name, ratio) for name in ("auroc", "auprc", "precision", "recall", "f1")),
+                *(_own(windows, name, write) for name, write in ways.items()),
                 _own(windows, "fpr", percent),
                 _own(windows, "false_alarms_per_hour", count),
-                _raw_auroc(run.metrics["raw_weights"]),
+                _raw_auroc(run.metrics["raw_weights"], alike(raw)),
             ]
         )
     columns = ["Run", "Trainer", "Attacks found", "Median time to alarm", "AUROC", "AUPRC", "Precision", "Recall", "F1"]
@@ -173,14 +176,14 @@ def _own(windows: Mapping[str, Any], name: str, write: Callable[[float], str]) -
     return Cell(join([write(value), small]), value)
 
 
-def _raw_auroc(raw: Mapping[str, Any] | None) -> Cell:
+def _raw_auroc(raw: Mapping[str, Any] | None, write: Callable[[float], str]) -> Cell:
     if raw is None:
         return Cell("not averaged")
     figures = raw["overall"]
     value = figures["auroc"]
     if value is None:
         return Cell(tag("span", "undefined", class_="none"), note=figures["undefined"]["auroc"])
-    return Cell(ratio(value), value)
+    return Cell(write(value), value)
 
 
 def _differences(comparison: Comparison) -> Html:
@@ -224,7 +227,10 @@ def _difference(figure: Difference, pair: Pair, part: Part) -> Cell:
 def _attacks(comparison: Comparison) -> Html:
     """Every two runs by test set and by attack family."""
     several = len(comparison.runs[0].metrics["test_sets"]) > 1
-    names, rows = ("auroc", "share_found", "recall", "false_alarms_per_hour"), []
+    names: tuple[str, ...] = ("auroc", "share_found", "recall")
+    if several:  # false alarms are those of a test set, whatever the attack
+        names = (*names, "false_alarms_per_hour")
+    rows = []
     for pair in comparison.pairs:
         for part in pair.parts[1:]:
             rows.append(
@@ -232,7 +238,12 @@ def _attacks(comparison: Comparison) -> Html:
                     f"{pair.first.name} minus {pair.second.name}",
                     family(part.family) if part.family else "all",
                     *([tag("span", set_name(part.test_set), class_="wide")] if several else []),
-                    *(_difference(part.differences[name], pair, part) for name in names),
+                    *(
+                        Cell("\u2013", note="false alarms are counted by test set, whatever the attack")
+                        if part.family and name == "false_alarms_per_hour"
+                        else _difference(part.differences[name], pair, part)
+                        for name in names
+                    ),
                 ]
             )
     if not rows:
@@ -256,17 +267,18 @@ def _family_figures(comparison: Comparison, several: bool) -> Html:
     rows = []
     for name, part in comparison.runs[0].metrics["test_sets"].items():
         for attack in part["families"]:
+            shown = [run.metrics["test_sets"][name]["families"][attack]["windows"]["auroc"] for run in comparison.runs]
             cells = []
             for run in comparison.runs:
                 figures = run.metrics["test_sets"][name]["families"][attack]
                 events = figures["events"]
                 cells.append(
                     Cell(
-                        f"{events['found']} of {events['events']}" if events["events"] else "none",
+                        f"{events['found']} of {events['events']}" if events["events"] else "none to find",
                         events["share_found"],
                     )
                 )
-                cells.append(_own(figures["windows"], "auroc", ratio))
+                cells.append(_own(figures["windows"], "auroc", alike(shown)))
             rows.append([family(attack), *([tag("span", set_name(name), class_="wide")] if several else []), *cells])
     columns = [f"{run.name}: {what}" for run in comparison.runs for what in ("attacks found", "AUROC")]
     return table("Figures by attack family", ["Attack", *(["Test set"] if several else []), *columns], rows)

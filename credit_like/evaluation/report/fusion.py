@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from credit_like.evaluation.fusion import COMPARED
+from credit_like.evaluation.fusion import COMPARED, ORACLE
 from credit_like.evaluation.report.axes import Axis, Series, chart
 from credit_like.evaluation.report.markup import Cell, Html, figure, join, pointer, section, table, tag
-from credit_like.evaluation.report.words import count, number, percent, ratio, signed
+from credit_like.evaluation.report.words import count, listing, number, percent, ratio, signed
 
 _IN_USE = {"policy": "policy", "gat": "GAT alone", "anomaly": "anomaly alone", "either": "either"}
+#: The rows that can be in use; ``either`` is only where the configuration asks for it.
+_CANDIDATES = ("policy", "GAT alone", "anomaly alone")
 
 
 def fusion(metrics: Mapping[str, Any]) -> Html:
@@ -21,7 +23,9 @@ def fusion(metrics: Mapping[str, Any]) -> Html:
     if found is None:
         return Html("")
     parts = [tag("p", _verdict(found)), tag("p", _terms(found), class_="note")]
-    parts += [_table(found, "test", "Test windows")] if found["test"] else []
+    parts += (
+        [_table(found, "test", "Test windows"), tag("p", _passed_over(found), class_="note")] if found["test"] else []
+    )
     parts += [_table(found, "validation", "Validation windows: they decided what is in use")]
     if found["test"]:
         parts.append(tag("div", _alphas(found), class_="charts"))
@@ -67,8 +71,36 @@ def _terms(found: Mapping[str, Any]) -> str:
         "labels tell the reward of every alpha, the regret is measured against the best alpha of each window; a "
         "classifier is no mixture, and may do better than any. Experts: "
         f"GAT is {found['experts']['gat']}, anomaly is {found['experts']['anomaly']}; their own reports say which "
-        "ids carried an alarm."
+        f"ids carried an alarm.{_P_VALUES if found['experts']['anomaly'] == 'dgi_ocgin' else ''}"
     )
+
+
+#: Why an expert that is used alone has not quite the AUROC of its own report.
+_P_VALUES = (
+    " The anomaly expert's score here is 1 - p, the share of benign windows that are nearer to the centre: windows "
+    "between the same two of those share a score. Its own report ranks by the distance itself, so the AUROCs differ a "
+    "little."
+)
+
+
+def _passed_over(found: Mapping[str, Any]) -> str:
+    """Which rows can be in use at all, and which of the others do better on test than what is."""
+    used = _IN_USE[found["rule"]]
+    rows = found["test"]
+    others = [name for name in rows if name not in (*_CANDIDATES, used, ORACLE)]
+    text = (
+        "Only the policy and the two experts alone are candidates for use (either, where the configuration asks for "
+        "it); all other rows are there to compare with, and are not used even where they are better. "
+    )
+    better = [
+        f"{name} ({ratio(rows[name]['auroc'])})"
+        for name in others
+        if None not in (rows[name]["auroc"], rows[used]["auroc"]) and rows[name]["auroc"] > rows[used]["auroc"]
+    ]
+    if better:
+        text += f"Of those a higher AUROC on test than what is in use ({used}, {ratio(rows[used]['auroc'])}): "
+        text += f"{listing(better)}."
+    return text
 
 
 def _table(found: Mapping[str, Any], part: str, caption: str) -> Html:

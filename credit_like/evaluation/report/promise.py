@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,14 @@ from credit_like.evaluation.figures import Bools, Bootstrap, WindowSet, window_s
 from credit_like.evaluation.metrics import ranking_figures
 from credit_like.evaluation.report.axes import Axis, Mark, Series, chart
 from credit_like.evaluation.report.markup import Cell, Html, breakable, details, figure, section, table, tag
-from credit_like.evaluation.report.words import THIN, TOO_LITTLE, count, percent, plural, seconds, set_name
+from credit_like.evaluation.report.words import THIN, TOO_LITTLE, count, listing, percent, plural, seconds, set_name
 from credit_like.evaluation.scores import Scores
 from credit_like.graphs.plan import VALIDATION
 
 #: About so many slices of a drive's time.
 _SLICES = 24
+#: So many drives are drawn.
+_DRIVES = 6
 #: One calibration in twenty lets through more than the rate that is named.
 _UNLUCKY = 0.95
 
@@ -50,8 +52,9 @@ def promise(metrics: Mapping[str, Any], scores: Scores) -> Html:
     ]
     if overall["fpr"] > calibration["promised_fpr"]:
         parts.append(tag("p", _REMEDY))
-    if set(windows.group[~test]) & set(windows.group[test]):  # one drive, divided in time
-        parts.append(tag("div", _over_time(windows, test, above, calibration["promised_fpr"]), class_="charts"))
+    divided = sorted(set(windows.group[~test]) & set(windows.group[test]))
+    if divided:
+        parts += _along(windows, test, above, calibration["promised_fpr"], divided)
     parts.append(details("False alarms by capture", _by_capture(frame, above)))
     return section("promise", "False alarms and the promise", *parts)
 
@@ -115,34 +118,60 @@ def _alike(windows: WindowSet, test: Bools, block: np.ndarray, draws: Bootstrap)
     return said + f"That is within chance {between}."
 
 
-def _over_time(windows: WindowSet, test: Bools, above: Bools, promised: float) -> Html:
-    """Share of benign windows above the threshold along the drive that holds both calibration and test."""
-    shared = np.isin(windows.group, windows.group[~test]) & np.isin(windows.group, windows.group[test])
-    begin, end = float(windows.clock[shared].min()), float(windows.clock[shared].max())
+def _along(windows: WindowSet, test: Bools, above: Bools, promised: float, divided: Sequence[int]) -> Iterator[Html]:
+    """A chart for each of the drives ``divided`` (numbers of groups), the first so many: those with the most windows
+    above the threshold, then the longest."""
+    by_size = sorted(
+        divided,
+        key=lambda group: (-int((above & (windows.group == group)).sum()), -int((windows.group == group).sum())),
+    )
+    chosen = [group for group in divided if group in by_size[:_DRIVES]]
+    yield tag("h3", "Along the drive" if len(divided) == 1 else "Along each drive")
+    if len(divided) > 1:
+        text = f"These {len(divided)} drives share no traffic, so each is shown by itself. "
+        if len(chosen) < len(divided):
+            text = (
+                f"The {len(divided)} drives that were divided in time share no traffic, so each is shown by itself: "
+                f"{len(chosen)} of them, those with the most windows above the threshold. "
+            )
+        yield tag("p", text)
+    drawn = [_over_time(windows, test, above, promised, windows.group == group) for group in chosen]
+    yield tag("div", *drawn, class_="charts")
+
+
+def _over_time(windows: WindowSet, test: Bools, above: Bools, promised: float, drive: Bools) -> Html:
+    """Share of benign windows above the threshold along one drive (bool[n]) that holds both calibration and test."""
+    captures = [windows.capture_names[number] for number in np.unique(windows.capture[drive])]
+    begin, end = float(windows.clock[drive].min()), float(windows.clock[drive].max())
     step = Axis("", 0.0, max(end - begin, 1e-9)).step(_SLICES)
     slot = np.floor((windows.clock - begin) / step).astype(np.int64)
-    series, rows, top = [], [], promised
-    for name, style, part in (("calibration", "series-1", shared & ~test), ("test", "series-0", shared & test)):
-        x: list[float] = []
-        y: list[float] = []
+    runs: list[tuple[str, str, list[float], list[float]]] = []
+    rows, top = [], promised
+    for name, style, part in (("test", "series-0", drive & test), ("calibration", "series-1", drive & ~test)):
+        last = None
         for which in np.unique(slot[part]):
             mine = part & (slot == which)
             share, start = float(above[mine].mean()), which * step
-            x, y, top = [*x, start, start + step], [*y, share, share], max(top, share)
+            if last is None or which != last + 1:  # in between nothing was measured, so nothing is drawn
+                runs.append((name, style, [], []))
+            runs[-1][2].extend((start, start + step))
+            runs[-1][3].extend((share, share))
+            top, last = max(top, share), which
             shown = [Cell(count(int(mine.sum()))), Cell(count(int(above[mine].sum()))), Cell(percent(share), share)]
             rows.append([f"{start:.4g} to {start + step:.4g}", name, *shown])
-        series.append(Series(f"{name} windows", np.array(x), np.array(y), style))
     image = chart(
-        "Benign windows above the threshold along the drive",
-        Axis("seconds of the drive, from the first calibration window", 0.0, (int(slot[shared].max()) + 1) * step),
-        Axis("share above the threshold", 0.0, 1.1 * top),
-        series,
+        f"Benign windows above the threshold along {listing(captures)}",
+        Axis("seconds from the first window shown", 0.0, (int(slot[drive].max()) + 1) * step),
+        Axis("share above the threshold", -0.04 * top, 1.1 * top),
+        [Series(f"{name} windows", np.array(x), np.array(y), style) for name, style, x, y in runs],
         [Mark("promised", None, promised)],
     )
     columns = ["Seconds", "Part", "Benign windows", "Above the threshold", "Share"]
     data = table("Benign windows above the threshold by time", columns, rows, sortable=False)
-    caption = f"In slices of {seconds(step)}. Copies of the drive are counted together; a slice holds few windows."
-    return figure("Along the drive", image, caption, data)
+    caption = f"In slices of {seconds(step)}, of which each holds few windows."
+    if len(captures) > 1:
+        caption += " These captures share recorded traffic; what lies at one moment of it is counted together."
+    return figure(listing(captures), image, caption, data)
 
 
 def _by_capture(frame: pl.DataFrame, above: Bools) -> Html:

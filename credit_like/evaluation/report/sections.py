@@ -11,10 +11,12 @@ import polars as pl
 
 from credit_like.evaluation.alarms import AlarmRule
 from credit_like.evaluation.controls import CONTROLS
+from credit_like.evaluation.events import overlaps
 from credit_like.evaluation.figures import window_set
+from credit_like.evaluation.fusion import EXPERTS
 from credit_like.evaluation.report import charts, tables, timeline
 from credit_like.evaluation.report.markup import Html, definitions, details, join, section, tag
-from credit_like.evaluation.report.words import plural, seconds, set_name
+from credit_like.evaluation.report.words import family, listing, plural, seconds, set_name
 from credit_like.evaluation.scores import CONTROL_PREFIX, Scores
 
 #: Below so many stretches of time an interval is rough, however it is widened.
@@ -38,6 +40,12 @@ def results(metrics: Mapping[str, Any]) -> Html:
             + (", few: they are widened for that, and rough." if overall["blocks"] < FEW_BLOCKS else ".")
         )
     ]
+    silent = [family(name) for name, part in metrics["overall"]["families"].items() if tables.without_frames(part)]
+    if silent:
+        notes.append(
+            f"No window holds a frame of {listing(silent)}, which keeps frames from the bus or has none that are "
+            "labelled: it counts in attacks found and in the time to alarm, and has no figure of windows."
+        )
     if overall["left_out"]:
         notes.append(
             f"{plural(overall['left_out'], 'window')} without an attack frame overlap an attack (a silenced id, say) "
@@ -63,6 +71,11 @@ def controls(metrics: Mapping[str, Any]) -> Html:
         "Does the graph earn its place? Each control is fitted on the training windows only and its threshold is set "
         "on the same benign validation windows as the model's."
     )
+    if metrics.get("fusion"):
+        text += (
+            " The two experts are among them; other ways to combine these, a logistic regression and a small neural "
+            "network among them, are in the table of the fusion."
+        )
     return section("controls", "Controls", tag("p", text), tables.control_table(metrics))
 
 
@@ -74,7 +87,7 @@ def curves(metrics: Mapping[str, Any], scores: Scores) -> Html:
     attack, threshold = windows.attack[counted], metrics["calibration"]["threshold"]
     figures = metrics["overall"]["windows"]
     named = {"this model": windows.score[counted]}
-    named |= {x: rows[CONTROL_PREFIX + x].to_numpy()[counted] for x in CONTROLS if x in scores.controls}
+    named |= {x: rows[CONTROL_PREFIX + x].to_numpy()[counted] for x in EXPERTS | CONTROLS if x in scores.controls}
     parts: list[Html] = []
     note = Html("")
     if figures["auroc"] is not None:
@@ -102,7 +115,10 @@ def course(metrics: Mapping[str, Any], scores: Scores) -> Html:
             found = f"{len(events) - missed} of {plural(len(events), 'attack')} found" if events else "no attack"
             words = f"{found}, {plural(false, 'false-alarm window')} in {seconds(windows.seconds(windows.benign))}"
             title = capture if len(scores.test_sets) == 1 else f"{capture} ({set_name(name)})"
-            drawn.append((missed, false, title, words, windows, scores.intervals.get(capture, ())))
+            seen = [
+                x for x in scores.intervals.get(capture, ()) if overlaps(x, windows.t_start, windows.t_end).any()
+            ]  # of a drive that was divided in time, others lie in another part
+            drawn.append((missed, false, title, words, windows, seen))
     order = sorted(range(len(drawn)), key=lambda i: (-drawn[i][0], -drawn[i][1], i))
     chosen = sorted(order[:TIMELINES])
     scores_shown = scores.frame.filter(pl.col("split").is_in(scores.test_sets))["score"].to_numpy()

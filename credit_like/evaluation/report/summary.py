@@ -127,12 +127,14 @@ def _cards(metrics: Mapping[str, Any]) -> Html:
     )
     cards.append(_shown("False alarms an hour", "undefined" if alarms is None else count(alarms), alarms, figure, note))
     share = events["share_found"]
-    value = "undefined" if share is None else f"{count(events['found'])} of {count(events['events'])}"
+    value = "none to find" if share is None else f"{count(events['found'])} of {count(events['events'])}"
     delay = events["time_to_alarm_p90"]
     note = (
         f"nine in ten of them within {seconds(delay)}"
         if delay is not None
-        else events["undefined"].get("share_found", "")
+        else "the test sets hold no attack"
+        if share is None
+        else ""
     )
     cards.append(_shown("Attacks found", value, share, pointer("overall", "events", "share_found"), note))
     return tag("div", *cards, class_="cards")
@@ -171,7 +173,7 @@ def _threshold(metrics: Mapping[str, Any]) -> Html:
         if single
         else f"A window alarms when its score and at least {alarm['k']} of the last {alarm['n']} are above {threshold}."
     )
-    parts: list[object] = [tag("strong", rule), f" This threshold was set on {windows}. "]
+    parts: list[object] = [tag("strong", rule), f" This threshold was set on {windows}{_not_used(metrics)}. "]
     if calibration["promised"]:
         falsely = "alarm falsely" if single else "are above it, and no more alarm"
         parts.append(f"It promises that at most {percent(calibration['promised_fpr'])} of benign windows {falsely}")
@@ -193,6 +195,17 @@ def _threshold(metrics: Mapping[str, Any]) -> Html:
         parts += [tag("a", "Why, and what to do" if not _is_kept(metrics) else "Details", href="#promise"), " "]
     parts.append(tag("span", calibration["assumption"], class_="note"))
     return join(parts)
+
+
+def _not_used(metrics: Mapping[str, Any]) -> str:
+    """Why the threshold was set on fewer benign windows than validation holds; empty where it was not."""
+    used, benign = metrics["calibration"]["windows"], metrics["validation"]["benign"]
+    if used == benign:
+        return ""
+    return (
+        f", those of {listing(metrics['calibration']['captures'])}; the other {count(benign - used)} are of captures "
+        "that share recorded traffic with one of these, and would count it again"
+    )
 
 
 def _breaks_promise(metrics: Mapping[str, Any]) -> bool:
@@ -219,7 +232,7 @@ def against_controls(controls: Mapping[str, Any], fusion: Mapping[str, Any] | No
     same = {"gat": GAT_ALONE, "anomaly": ANOMALY_ALONE}.get(fusion["rule"] if fusion else "", "")
     if same in known and len(known) > 1:
         del known[same]
-        use = f"No mixture beat the better expert on validation, so this fusion uses {same}. "
+        use = f"Its policy was not shown to be better on validation, so this fusion uses {same}. "
     else:
         use = ""
     if not known:

@@ -57,6 +57,11 @@ def test_set_table(metrics: Mapping[str, Any]) -> Html:
     return tag("div", table("Figures of the attack class by test set", columns, rows, sortable=False), class_="fit")
 
 
+def without_frames(part: Mapping[str, Any]) -> bool:
+    """Whether an attack family has attacks and no window with a frame of it, as where an id is silenced."""
+    return part["windows"]["attack"] == 0 and part["events"]["events"] > 0
+
+
 def family_table(metrics: Mapping[str, Any]) -> Html:
     """Every attack family of every test set."""
     several, rows = len(metrics["test_sets"]) > 1, []
@@ -69,14 +74,20 @@ def family_table(metrics: Mapping[str, Any]) -> Html:
                     family(attack),
                     *([_wide(set_name(name))] if several else []),
                     *_events(figures["events"], f"{path}/events"),
-                    *(figure_cell(windows, key, f"{path}/windows", write) for key, write in WINDOW_COLUMNS.values()),
+                    *(
+                        Cell("\u2013", note="no window holds a frame of this attack")
+                        if without_frames(figures)
+                        else figure_cell(windows, key, f"{path}/windows", write)
+                        for key, write in WINDOW_COLUMNS.values()
+                    ),
                     *(count_cell(windows, key, f"{path}/windows") for key in ("attack", "benign")),
                 ]
             )
     if not rows:
         return tag("p", "The test sets hold no attack.")
     columns = ["Attack", *(["Test set"] if several else []), *_EVENT_COLUMNS, *WINDOW_COLUMNS]
-    return table("Figures by attack family", [*columns, "Attack windows", "Benign windows"], rows)
+    shown = table("Figures by attack family", [*columns, "Attack windows", "Benign windows"], rows)
+    return tag("div", shown, class_="dense")
 
 
 def control_table(metrics: Mapping[str, Any]) -> Html:
@@ -252,7 +263,7 @@ def _events(events: Mapping[str, Any], path: str) -> list[Cell]:
     delay, share = events["time_to_alarm_median"], events["share_found"]
     return [
         Cell(
-            f"{count(events['found'])} of {count(events['events'])}" if events["events"] else "none",
+            f"{count(events['found'])} of {count(events['events'])}" if events["events"] else "none to find",
             share,
             f"{path}/share_found" if share is not None else "",
         ),

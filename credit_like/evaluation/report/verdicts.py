@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from credit_like.evaluation.comparison import Comparison, Difference, Pair, Repetitions
-from credit_like.evaluation.report.words import count, listing, percent, plural, ratio, signed
+from credit_like.evaluation.report.words import MINUS, alike, count, decimals, listing, percent, plural, ratio
 
 #: How each compared figure is called and written.
 NAMES = {
@@ -16,6 +16,17 @@ NAMES = {
     "fpr": "FPR",
     "false_alarms_per_hour": "False alarms/h",
 }
+
+
+#: So many pairs of runs get a verdict in words; the tables hold all.
+TOLD = 6
+
+
+def told(comparison: Comparison) -> tuple[Pair, ...]:
+    """The pairs that get a verdict in words: all of few, else those of the run with the highest AUROC, so many."""
+    if len(comparison.pairs) <= TOLD:
+        return comparison.pairs
+    return tuple(pair for pair in comparison.pairs if pair.first is comparison.runs[0])[:TOLD]
 
 
 def tested(comparison: Comparison) -> str:
@@ -46,11 +57,12 @@ def evidence(pair: Pair, coverage: float) -> str:
     """The figures behind the headline, and what the two do at their thresholds; ``coverage`` is that of intervals."""
     part = pair.parts[0]
     figure, sentences = part.differences["auroc"], []
-    if figure.value is not None:
+    if figure.first is not None and figure.second is not None:
+        write = alike((figure.first, figure.second))
         spread = f", {percent(coverage)} interval {interval(figure)}" if figure.interval else f"; {part.no_interval}"
         sentences.append(
-            f"AUROC {ratio(figure.first)} against {ratio(figure.second)}, "
-            f"a difference of {written(figure, figure.value)}{spread}."
+            f"AUROC {write(figure.first)} against {write(figure.second)}, "
+            f"a difference of {written(figure, figure.first - figure.second)}{spread}."
         )
     found = [run.metrics["overall"]["events"] for run in (pair.first, pair.second)]
     if found[0]["events"]:
@@ -86,12 +98,14 @@ def interval(figure: Difference) -> str:
 
 
 def written(figure: Difference, value: float) -> str:
-    """A difference with its sign."""
+    """A difference with its sign, and with no more decimals than the figures that it is between."""
     if figure.figure == "false_alarms_per_hour":
         return ("\u2212" if value < 0 else "+") + count(abs(value)) if value else "0"
     if figure.figure in ("fpr", "share_found"):
         return ("\u2212" if value < 0 else "+") + percent(abs(value)).replace("%", "pp") if value else "0"
-    return signed(value)
+    places = decimals((figure.first, figure.second))
+    shown = f"{value:+.{places}f}".replace("-", MINUS)
+    return shown[1:] if float(f"{value:.{places}f}") == 0 else shown
 
 
 def mean_and_std(name: str, found: tuple[float, float]) -> tuple[str, str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 THIN = "\u202f"  # narrow no-break space, before a unit
@@ -18,6 +19,21 @@ def ratio(value: float | None) -> str:
     if 0.9995 <= value < 1:
         return f"{value:.5f}" if value < 0.999995 else ">" + THIN + "0.99999"
     return f"{value:.3f}".replace("-", MINUS)
+
+
+def decimals(values: Iterable[float | None]) -> int:
+    """With how many decimals ratios that are compared are written, and their differences: three, or five where three
+    would show two of them as one, or one as 1."""
+    known = sorted({value for value in values if value is not None})
+    near = any(0 < b - a < 0.0005 and b - a >= 0.000005 for a, b in itertools.pairwise(known))
+    return 5 if near or any(0.9995 <= value < 1 for value in known) else 3
+
+
+def alike(values: Iterable[float | None]) -> Callable[[float], str]:
+    """How to write each of the ratios ``values``, so that all have the same decimals."""
+    if decimals(values) == 3:
+        return ratio
+    return lambda value: ratio(value) if 0.9995 <= value < 1 else f"{value:.5f}".replace("-", MINUS)
 
 
 def percent(value: float) -> str:
@@ -50,11 +66,14 @@ def count(value: float) -> str:
     return f"{value:.2g}" if value < 1 else f"{value:.3g}"
 
 
-def number(value: float) -> str:
-    """A score, a threshold or a learning rate: four significant digits, with the thousands parted where it is large."""
+def number(value: float, digits: int = 4) -> str:
+    """A score, a threshold or a learning rate: so many significant digits, with the thousands parted where it is large;
+    one that only rounds to 1 is not shown as 1."""
+    if value < 1 and f"{value:.{digits}g}" == "1":
+        return ratio(value)
     if 1e4 <= abs(value) < 1e12:
-        return count(float(f"{value:.4g}"))
-    return f"{value:.4g}".replace("-", MINUS)
+        return count(float(f"{value:.{digits}g}"))
+    return f"{value:.{digits}g}".replace("-", MINUS)
 
 
 def seconds(value: float) -> str:
