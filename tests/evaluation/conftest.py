@@ -12,13 +12,14 @@ import polars as pl
 import pytest
 
 from credit_like.can.captures import AttackInterval
-from credit_like.evaluation import EvaluationSettings, JudgedRun, evaluate, write_report
+from credit_like.evaluation import Comparison, EvaluationSettings, JudgedRun, compare, evaluate, write_report
 from credit_like.evaluation.controls import CONTROLS
 from credit_like.evaluation.scores import COLUMNS, Scores, with_controls
 
 #: How well the simulated detector sees each family: mean of the logit of an attack window (benign ones have -4).
 SKILL = {"dos": 8.0, "fuzzing": 4.0, "spoofing": 2.0, "masquerade": -1.0}
 WINDOW_SECONDS, ROWS = 0.06, 100
+TWO_TESTS = ("test/known_vehicle_known_attack", "test/unknown_vehicle_known_attack")
 
 
 def rows_of(split: str, capture: str, windows: int, **columns: Any) -> pl.DataFrame:
@@ -150,3 +151,33 @@ def judge() -> Callable[..., JudgedRun]:
         return JudgedRun(name, scores=scores, **(given | changes))
 
     return judged
+
+
+@pytest.fixture(scope="session")
+def runs(simulate_run: Callable[..., Scores], judge: Callable[..., JudgedRun]) -> list[JudgedRun]:
+    """A weak, a good and a fair detector on the same windows of two test sets."""
+    shifts = {"weak": -2.0, "good": 1.5, "fair": 0.0}
+    return [
+        judge(
+            name,
+            simulate_run(tests=TWO_TESTS, windows=300, shift=shift),
+            settings={"trainer.seed": 1, "model.width": i, "hpo.trials": i, "trainer.note": "x" * i},
+        )
+        for i, (name, shift) in enumerate(shifts.items())
+    ]
+
+
+@pytest.fixture(scope="session")
+def comparison(runs: list[JudgedRun]) -> Comparison:
+    return compare(runs)
+
+
+@pytest.fixture(scope="session")
+def repeated(simulate_run: Callable[..., Scores], judge: Callable[..., JudgedRun]) -> Comparison:
+    """Two widths with three and two seeds, one run a second time, and one width alone."""
+    made = [("a", 64, 0), ("b", 64, 1), ("c", 64, 2), ("again", 64, 2), ("d", 8, 0), ("e", 8, 5), ("alone", 4, 0)]
+    runs = []
+    for i, (name, width, seed) in enumerate(made):
+        scores = simulate_run(windows=300, shift=0.2 * i - 1)
+        runs.append(judge(name, scores, settings={"model.width": width, "trainer.seed": seed, "hpo.trials": i}))
+    return compare(runs)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
-from html import unescape
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,38 +11,14 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from credit_like.can.captures import AttackInterval
-from credit_like.config import UserError
-from credit_like.evaluation import Comparison, JudgedRun, Scores, compare, with_controls, write_comparison
+from credit_like.evaluation import Comparison, JudgedRun, Scores, compare, with_controls
 from credit_like.evaluation._paired import Drawn, SharedWindows, windows_under_test
 from credit_like.evaluation.bootstrap import expanded_coverage, percentile_interval, resamples, time_blocks
 from credit_like.evaluation.comparison import Difference, Pair, Repetitions
-from credit_like.evaluation.report.summary import against_controls
-from credit_like.evaluation.report.verdicts import TOLD, evidence, headline, repetitions, told, verdict, written
-from credit_like.evaluation.report.words import alike
+from credit_like.evaluation.report.verdicts import evidence, headline, repetitions, verdict
 
 Simulate = Callable[..., Scores]
 Judge = Callable[..., JudgedRun]
-TESTS = ("test/known_vehicle_known_attack", "test/unknown_vehicle_known_attack")
-HOSTILE = "</script><b>\"'&"
-
-
-@pytest.fixture(scope="module")
-def runs(simulate_run: Simulate, judge: Judge) -> list[JudgedRun]:
-    """A weak, a good and a fair detector on the same windows of two test sets."""
-    shifts = {"weak": -2.0, "good": 1.5, "fair": 0.0}
-    return [
-        judge(
-            name,
-            simulate_run(tests=TESTS, windows=300, shift=shift),
-            settings={"trainer.seed": 1, "model.width": i, "hpo.trials": i, "trainer.note": "x" * i},
-        )
-        for i, (name, shift) in enumerate(shifts.items())
-    ]
-
-
-@pytest.fixture(scope="module")
-def comparison(runs: list[JudgedRun]) -> Comparison:
-    return compare(runs)
 
 
 def figures_of(run: JudgedRun, test_set: str, family: str) -> dict[str, float | None]:
@@ -245,85 +217,6 @@ def test_what_else_differs_is_said(simulate_run: Simulate, judge: Judge) -> None
     assert compare([one, one]).notes == ()
 
 
-def write(path: Path, comparison: Comparison, **changes: Any) -> str:
-    names = [run.name for run in comparison.runs]
-    given: dict[str, Any] = {
-        "title": "Some runs side by side",
-        "throughput": {name: {"windows scored a second": "7,000"} for name in names},
-        "reports": {},
-    }
-    return write_comparison(path, comparison, **(given | changes)).read_text()
-
-
-def test_the_page_says_who_is_better_and_shows_what_differs(comparison: Comparison, tmp_path: Path) -> None:
-    text = write(tmp_path / "page.html", comparison)
-    first = text[text.index('id="summary"') : text.index('id="figures"')]
-    assert "good tells attacks from normal traffic better than weak, beyond chance." in first
-    for run in comparison.runs:
-        said = against_controls(run.metrics["overall"]["controls"])[0]
-        assert f"<strong>{run.name}: {said}</strong>" in first
-    difference = comparison.pairs[0].parts[0].differences["auroc"].value
-    assert f'data-value="{difference!r}"' in text
-    assert "<code>model.width</code>" in text
-    assert "<code>trainer.seed</code>" not in text
-    assert "Over seeds" not in text
-    assert not re.search(r"\b(nan|inf)\b", text[text.index("<main>") : text.index("<script>")])
-
-
-def test_every_pair_of_few_runs_gets_a_verdict(comparison: Comparison, repeated: Comparison, tmp_path: Path) -> None:
-    for compared, pairs in ((comparison, 3), (repeated, TOLD)):
-        text = write(tmp_path / "page.html", compared)
-        summary = text[text.index('id="summary"') : text.index('id="figures"')]
-        assert len(told(compared)) == pairs
-        assert all(headline(pair)[0] in unescape(summary) for pair in told(compared))
-        assert (f"These are {TOLD} of 21 pairs" in summary) == (compared is repeated)
-
-
-def test_false_alarms_are_not_repeated_for_each_attack(comparison: Comparison, tmp_path: Path) -> None:
-    text = write(tmp_path / "page.html", comparison)
-    table = text[text.index("Differences by attack family and test set</caption>") :].partition("</table>")[0]
-    rows = re.findall(r"<tr><th[^>]*>[^<]*minus[^<]*</th><td[^>]*>([^<]*)</td>.*?</tr>", table)
-    last = re.findall(r"<tr><th[^>]*>[^<]*minus.*?<td[^>]*>(?:(?!<td).)*</td></tr>", table)
-    assert len(rows) == len(last) == 3 * (2 + 8)
-    for name, row in zip(rows, last, strict=True):
-        assert row.endswith(">\u2013</td></tr>") == (name != "all")
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "said"),
-    [
-        (0.99961, 0.99926, ("0.99961", "0.99926", "+0.00035")),
-        (0.988, 0.948, ("0.988", "0.948", "+0.040")),
-        (0.8123, 0.8121, ("0.81230", "0.81210", "+0.00020")),
-        (0.9996091, 0.9996072, ("0.99961", "0.99961", "0.00000")),
-        (0.9, 0.9, ("0.900", "0.900", "0.000")),
-    ],
-)
-def test_a_difference_has_the_decimals_of_its_figures(first: float, second: float, said: tuple[str, ...]) -> None:
-    write_one = alike((first, second))
-    figure = Difference("auroc", first, second, None)
-    assert figure.value is not None
-    assert (write_one(first), write_one(second), written(figure, figure.value)) == said
-
-
-def test_the_page_leaves_out_what_a_search_may_try(comparison: Comparison, tmp_path: Path) -> None:
-    text = write(tmp_path / "page.html", comparison)
-    assert "<code>trainer.note</code>" in text
-    assert "hpo.trials" not in text
-    assert '<code class="wide">none</code>' in text
-
-
-@pytest.fixture(scope="module")
-def repeated(simulate_run: Simulate, judge: Judge) -> Comparison:
-    """Two widths with three and two seeds, one run a second time, and one width alone."""
-    made = [("a", 64, 0), ("b", 64, 1), ("c", 64, 2), ("again", 64, 2), ("d", 8, 0), ("e", 8, 5), ("alone", 4, 0)]
-    runs = []
-    for i, (name, width, seed) in enumerate(made):
-        scores = simulate_run(windows=300, shift=0.2 * i - 1)
-        runs.append(judge(name, scores, settings={"model.width": width, "trainer.seed": seed, "hpo.trials": i}))
-    return compare(runs)
-
-
 def test_runs_that_differ_in_their_seed_only_have_a_mean_and_a_spread(repeated: Comparison) -> None:
     groups = [{run.name for run in group.runs} for group in repeated.repetitions]
     assert groups == [{"d", "e"}, {"again", "b", "a"}]  # of two with one seed the first in rank counts
@@ -353,35 +246,13 @@ def test_a_figure_that_is_the_same_in_each_run_has_no_spread(repeated: Compariso
     assert repetitions(calm).endswith(", FPR 0\u202f% in each.")
 
 
-def test_the_page_shows_figures_over_seeds(repeated: Comparison, tmp_path: Path) -> None:
-    text = write(tmp_path / "page.html", repeated)
-    mean, std = repeated.repetitions[0].mean_and_std("auroc") or (None, None)
-    first = text[text.index('id="summary"') : text.index('id="figures"')]
-    assert f"AUROC {mean:.4f}\u00a0\u00b1\u00a0{std:.4f}" in first
-    over = text[text.index('id="seeds"') : text.index('id="differences"')]
-    assert f'data-value="{mean!r}"' in over
-    assert f"\u00b1 {std:.4f}" in over
-    assert "alone" not in over
-
-
-def test_a_run_that_is_not_comparable_has_no_figure_on_the_page(
-    comparison: Comparison, runs: list[JudgedRun], tmp_path: Path
-) -> None:
-    left_out = Comparison(comparison.runs, {HOSTILE: [HOSTILE]}, comparison.pairs, comparison.coverage, (HOSTILE,))
-    text = write(tmp_path / "page.html", left_out, title=HOSTILE)
-    assert HOSTILE not in text
-    assert "is not comparable" in text
-    assert text.count("<script>") == 1
-
-
 def test_one_class_and_little_traffic_are_no_reason_to_fail(
-    windows_of: Callable[..., pl.DataFrame], judge: Judge, tmp_path: Path
+    windows_of: Callable[..., pl.DataFrame], judge: Judge
 ) -> None:
     rng = np.random.default_rng(0)
     clean = pl.concat([windows_of(s, s, 200, score=rng.normal(size=200)) for s in ("validation", "test")])
     found = compare([judge("one", Scores(clean, {})), judge("other", Scores(clean, {}))])
     assert headline(found.pairs[0])[0] == "one and other cannot be ranked: the test windows are of one class."
-    assert "The test sets hold no attack." in write(tmp_path / "page.html", found)
     label = np.repeat(np.array([0, 1], np.int8), [20, 5])
     short = pl.concat([clean.filter(pl.col("split") == "validation"), windows_of("test", "t", 25, label=label)])
     pair: Pair = compare([judge("one", Scores(short, {})), judge("other", Scores(short, {}))]).pairs[0]
@@ -400,15 +271,3 @@ def test_the_order_of_the_rows_and_other_columns_do_not_matter(simulate_run: Sim
         .equals(windows_under_test(scores).select("row_start", "score"))
     )
     assert compare([judge("one", scores), other]).pairs[0].parts[0].differences["auroc"].value == 0
-
-
-def test_a_page_that_cannot_be_written_is_an_error(comparison: Comparison, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nowhere/page\.html cannot be written"):
-        write(tmp_path / "nowhere" / "page.html", comparison)
-
-
-def test_a_difference_of_shares_is_in_percentage_points() -> None:
-    figure = Difference("share_found", 1.0, 0.5, None)
-    assert written(figure, 0.5) == "+50\u202fpp"
-    assert written(figure, -0.014) == "\u22121.4\u202fpp"
-    assert written(figure, 0.0) == "0"
