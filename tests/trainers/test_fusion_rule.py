@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -53,13 +54,16 @@ def test_luck_is_no_proof() -> None:
     ranks = (SCORED, SCORED, better(SCORED, 0.5))
     assert rule((EARNED - 0.1, EARNED, lucky), ranks, margin=1.1) == GAT
     assert rule((EARNED - 0.1, EARNED, lucky), ranks, margin=0.0) == POLICY
-    missed = SCORED.clone()
-    missed[int(LABELS.nonzero()[0])] = -9.0  # and one attack that only the policy ranks first
-    found = missed.clone()
-    found[int(LABELS.nonzero()[0])] = 9.0
     earned = (EARNED, EARNED, EARNED + 0.1)
-    assert rule(earned, (missed, missed, found), margin=1.1) == GAT
-    assert rule(earned, (missed, missed, found), margin=0.0) == POLICY
+    for kind, wrong in (
+        (LABELS, -9.0),
+        (~LABELS, 9.0),
+    ):  # one attack, or benign window, that only the policy ranks right
+        one = int(kind.nonzero()[0])
+        missed, found = SCORED.clone(), SCORED.clone()
+        missed[one], found[one] = wrong, -wrong
+        assert rule(earned, (missed, missed, found), margin=1.1) == GAT
+        assert rule(earned, (missed, missed, found), margin=0.0) == POLICY
 
 
 def test_the_anomaly_detector_must_earn_more_and_rank_no_worse() -> None:
@@ -72,7 +76,9 @@ def test_the_anomaly_detector_must_earn_more_and_rank_no_worse() -> None:
 
 @pytest.mark.parametrize("labels", [torch.zeros(400), torch.ones(400)])
 def test_where_a_class_is_missing_nothing_replaces_the_gat(labels: torch.Tensor) -> None:
-    assert rule((EARNED + 0.1, EARNED, EARNED + 0.2), (SCORED, SCORED, SCORED), labels=labels) == GAT
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert rule((EARNED + 0.1, EARNED, EARNED + 0.2), (SCORED, SCORED, SCORED), labels=labels) == GAT
 
 
 @settings(max_examples=60, deadline=None)
