@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import re
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -108,6 +109,25 @@ class TestEveryRecordReader:
         self, name: str, tmp_path: Path, python_can: PythonCan
     ) -> None:
         sweep(name, range(MUTATIONS, MUTATIONS + SOAKED), tmp_path, python_can)
+
+
+def test_a_file_that_its_recorder_did_not_finish_is_read_whole(tmp_path: Path) -> None:
+    """Without numbers of records and lengths of data, which a recorder writes last (ASAM MDF 4.1)."""
+    path = tmp_path / "drive.mf4"
+    write_mf4(path, 0)
+    (whole,) = read_log(path)
+    content = bytearray(path.read_bytes())
+    content[:8], content[60:62] = b"UnFinMF ", b"\x05\x00"
+    for block in re.finditer(b"##CG", bytes(content)):
+        content[block.start() + 80 : block.start() + 88] = bytes(8)
+    for block in re.finditer(b"##DT", bytes(content)):
+        content[block.start() + 8 : block.start() + 16] = (24).to_bytes(8, "little")
+    path.write_bytes(content)
+    (capture,) = read_log(path)
+    assert capture.source.format == "mf4"
+    assert "its recorder did not finish it" in capture.source.reason
+    for column in ("t", "id", "flags", "bus", "length", "payload"):
+        np.testing.assert_array_equal(getattr(capture.frames, column), getattr(whole.frames, column))
 
 
 @pytest.mark.parametrize("ending", ["read", "refused", "given up"])

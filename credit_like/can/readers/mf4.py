@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from credit_like.can.frames import ERROR, EXTENDED, FD, REMOTE
+from credit_like.can.metadata import Declared
 from credit_like.can.readers import _mf4_worker as worker
-from credit_like.can.readers._base import DamagedFile, MissingExtra, RecordReader
+from credit_like.can.readers._base import DamagedFile, Head, MissingExtra, RecordReader
 from credit_like.can.readers._mf4_process import blocks_of
 from credit_like.can.readers._numbers import FD_LENGTHS, TIME_LIMIT
 from credit_like.can.readers._rows import (
@@ -27,19 +28,29 @@ from credit_like.can.readers._stream import MAX_EXPANSION
 #: Frames that a small file may hold, and bytes that a frame takes at least, where it is not packed beyond reason.
 _FREE_FRAMES, _FRAME_BYTES = 1 << 22, 16
 
+#: How a file begins that its recorder did not finish, as after a power cut. Some loggers finish none.
+_UNFINISHED = b"UnFinMF 4"
+
 
 class Mf4Reader(RecordReader):
     """Bus events ``CAN_DataFrame``, ``CAN_ErrorFrame`` and ``CAN_RemoteFrame``, merged by time; seconds from the start.
 
     Bus events of other kinds are passed over and counted, signals are not looked at. Channels become bus numbers in
-    their order. There are no labels. asammdf, which needs the extra ``mf4``, runs in a process of its own: a damaged
-    file can crash it. Not supported: versions before 4, the start date.
+    their order. There are no labels. What a recorder did not finish is finished in a copy. asammdf, which needs the
+    extra ``mf4``, runs in a process of its own: a damaged file can crash it. Not supported: versions before 4, the
+    start date.
     """
 
     name = "mf4"
     title = "MDF 4"
     shape = "binary"
     magic = b"MDF     4"
+
+    @classmethod
+    def recognise(cls, head: Head, declared: Declared | None) -> tuple[float, str]:
+        if head.data.startswith(_UNFINISHED):
+            return 1.0, f"it begins with {_UNFINISHED.decode()!r}: its recorder did not finish it"
+        return super().recognise(head, declared)
 
     def records(self, path: Path) -> Iterator[Rows]:
         if importlib.util.find_spec("asammdf") is None:
