@@ -13,7 +13,7 @@ from applications._compiling import say_when_compiling
 from applications._deployed import BestDetector, FusionDetector
 from applications._fusion import is_fusion
 from applications._run import SCORES, Run, claimed_metrics, open_run
-from credit_like.can import ReadSettings, read_dataset
+from credit_like.can import Capture, ReadSettings, read_dataset
 from credit_like.config import UserError
 from credit_like.verification import CHECKS, Check, Claims, Expert, read_scores_table, shortened, verify
 
@@ -60,6 +60,7 @@ def verify_run(
         detector = BestDetector(run)
     dataset = read_dataset(run.job.data.path, **run.job.data.model_dump(include=set(ReadSettings.model_fields)))
     print(f"{run.folder} against {run.job.data.path}: logs read in {time.perf_counter() - started:.1f} s")
+    _require_some(dataset.captures, run)
     checks, found = [], (dataset.captures, dataset.duplicates)
     for check in verify(claims, *found, detector, experts, sample=sample, seed=seed, only=only):
         print(described(check))
@@ -70,6 +71,16 @@ def verify_run(
     verdict = f"{len(false)} of {len(checks)} checks are FALSE: {', '.join(false)}" if false else "everything holds"
     print(f"{verdict} ({len(checks)} checks, {time.perf_counter() - started:.1f} s)")
     return checks
+
+
+def _require_some(captures: Sequence[Capture], run: Run) -> None:
+    """Raises UserError where the logs are others altogether: to call each claim false would say nothing."""
+    known = {mark for file in run.certificate["files"] for mark in (file["capture"], file["sha256"])}
+    if not any(known & {capture.name, capture.source.sha256} for capture in captures):
+        raise UserError(
+            f"{run.job.data.path} holds none of the {len(run.certificate['files'])} captures that {run.folder} was "
+            "made from, neither by name nor by content; name the folder where they are now: --data FOLDER"
+        )
 
 
 def claims_of(run: Run) -> Claims:

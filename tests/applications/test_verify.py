@@ -15,6 +15,7 @@ import torch
 from applications.__main__ import main
 from applications._run import open_run
 from applications.verify import BestDetector, described
+from credit_like.can import write_simulated_dataset
 from credit_like.training import read_checkpoint, write_checkpoint
 from credit_like.verification import CHECKS, Check
 from tests.applications.tampering import Edit, Evidence, edited, false_checks, forged
@@ -59,6 +60,13 @@ def test_logs_that_have_moved_are_named_by_data(
     log.unlink()
     assert main(arguments) == 1
     assert f"'drives/{log.name}' is not among the logs" in capsys.readouterr().out
+    others = tmp_path / "others"
+    write_simulated_dataset(others, drives=1, seconds=12, attacks=(), seed=9, progress=False)
+    (others / "drives").rename(others / "another car")
+    assert main(["verify", str(run_folder), "--data", str(others)]) == 1
+    out, err = capsys.readouterr()
+    assert "FALSE" not in out
+    assert f"{others} holds none of the " in err
 
 
 def test_a_certificate_that_was_edited(evidence: Evidence) -> None:
