@@ -106,7 +106,7 @@ def _mapped(store: GraphStore) -> PackedGraphs:
     # Private mappings: torch has no read-only tensors, and what somebody writes into one must not reach the files.
     arrays = {name: map_tensor(store.folder / file, "c") for name, file in TENSORS.items()}
     arrays["pairs"] = arrays.pop("edge_index").T
-    label = torch.from_numpy(store.windows.label).to(torch.int64)
+    label = torch.tensor(store.windows.label, dtype=torch.int64)  # copied: what the table holds may be read-only
     return PackedGraphs(**{name: torch.from_numpy(array) for name, array in arrays.items()}, label=label)
 
 
