@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from applications._data import Data, NothingToLearnError, certify, fit_inputs, load_data, require_valid
 from applications._job import Job
-from applications._registry import JobTrainer
+from applications._registry import JobTrainer, learns_from_benign
 from applications._run import BEST, Run, open_run, read_json
 from applications._scoring import raw_scores, restored_trainer, trainer_around
 from credit_like.config import UserError, flat
@@ -52,11 +52,12 @@ class FusionData(Data):
     """The data of a fusion job, and what its experts say of every window that it needs, each scored once.
 
     ``table`` has a row for each window of ``rows`` (int64, ascending indices in the store): those of the fusion split,
-    of validation, and of the test sets.
+    of validation, and of the test sets. ``seconds`` is how long the experts took for a window.
     """
 
     rows: Rows
     table: ExpertTable
+    seconds: float
 
     def of(self, rows: Rows) -> ExpertTable:
         """The table of some of the windows."""
@@ -66,8 +67,9 @@ class FusionData(Data):
 def open_experts(job: Job) -> dict[str, Run]:
     """The two runs that ``experts`` names: ``gat`` and ``anomaly``.
 
-    Raises UserError where one is no finished run, cannot be an expert, has a certificate that is not valid, or where
-    their certificates are not about the same split, or not about the windows that ``data`` describes.
+    Raises UserError where one is no finished run, cannot be an expert, or has a certificate that is not valid, where
+    they are the wrong way round, or where their certificates are not about the same split, or not about the windows
+    that ``data`` describes.
     """
     folders = {"gat": job.experts.gat, "anomaly": job.experts.anomaly}  # type: ignore[attr-defined]
     experts = {}
@@ -85,6 +87,11 @@ def open_experts(job: Job) -> dict[str, Run]:
         require_valid(experts[name].certificate)
     if folders["gat"].resolve() == folders["anomaly"].resolve():
         raise UserError(f"experts.gat and experts.anomaly are the same run, {folders['gat']}; there is nothing to fuse")
+    if learns_from_benign(experts["gat"].trainer) and not learns_from_benign(experts["anomaly"].trainer):
+        raise UserError(
+            f"experts.gat is {folders['gat']}, which learned from benign traffic alone, and experts.anomaly is "
+            f"{folders['anomaly']}, which learned from attacks; name them the other way round"
+        )
     _require_same_split(experts)
     _require_same_windows(job, experts["gat"])
     return experts
@@ -155,9 +162,10 @@ def load_fusion_data(
 def score_by_experts(data: Data, experts: Mapping[str, Run]) -> FusionData:
     """``data`` with what both experts say of every window of the fusion split, validation and the test sets."""
     rows = np.union1d(data.scored, data.store.select(FUSION))
-    return FusionData(
-        data.captures, data.duplicates, data.plan, data.store, rows, expert_table(experts, data.store, rows)
-    )
+    started = time.perf_counter()
+    table = expert_table(experts, data.store, rows)
+    seconds = (time.perf_counter() - started) / max(1, len(rows))
+    return FusionData(data.captures, data.duplicates, data.plan, data.store, rows, table, seconds)
 
 
 def expert_table(experts: Mapping[str, Run], store: GraphStore, rows: Rows) -> ExpertTable:
@@ -252,8 +260,8 @@ def policy_scores(trainer: BaseTrainer, table: ExpertTable, batch_size: int) -> 
 
 def judge_fusion(run: Run, data: Data) -> tuple[BaseTrainer, Floats, float, Floats | None, dict[str, Floats], Fusion]:
     """The policy's trainer, which holds its best weights, and of the windows ``data.scored``: their scores float64[n],
-    how many are scored a second, the scores by raw weights (None where those were not averaged), the scores of either
-    expert, and the comparison of the policy with simpler ways to decide.
+    how many are scored a second, by the experts too, the scores by raw weights (None where those were not averaged),
+    the scores of either expert, and the comparison of the policy with simpler ways to decide.
 
     Raises UserError where the experts are not those that the policy was trained with.
     """
@@ -266,6 +274,7 @@ def judge_fusion(run: Run, data: Data) -> tuple[BaseTrainer, Floats, float, Floa
     score, rate = policy_scores(trainer, data.of(rows), size)
     combiners = Combiners.fit(trainer.policy, trainer.reward_of, data.of(data.windows(FUSION)))
     alone = {name: scores for name, scores in combiners.scores(data.of(rows)).items() if name in EXPERT_CONTROLS}
+    rate = 1 / (1 / rate + data.seconds)
     return trainer, score, rate, raw, alone, _comparison(run, trainer, combiners, data)
 
 

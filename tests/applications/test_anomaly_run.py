@@ -87,3 +87,14 @@ def test_a_head_of_other_weights_is_refused(
     assert "the one-class head was fitted with other weights than the encoder has now, or never" in told
     assert "train again" in told
     assert not (tmp_path / "alarms.csv").exists()
+
+
+def test_experts_of_a_fusion_the_wrong_way_round_are_refused(
+    anomaly: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    swapped = [f"experts.gat={anomaly}", f"experts.anomaly={finished}"]
+    assert main(["train", "rl_fusion", *swapped, f"save_loc={tmp_path / 'fused'}"]) == 1
+    error = capsys.readouterr().err
+    assert f"experts.gat is {anomaly}, which learned from benign traffic alone, and experts.anomaly is " in error
+    assert "name them the other way round" in error
+    assert not (tmp_path / "fused").exists()

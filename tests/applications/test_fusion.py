@@ -313,7 +313,7 @@ def test_runs_that_cannot_be_experts_are_refused(
     assert f"experts.anomaly: {fused} was trained by 'rl_fusion', which has no expert_outputs" in error
     error = refused([*fusion_job, f"experts.anomaly={finished}"], tmp_path, capsys)
     assert f"experts.gat and experts.anomaly are the same run, {finished}" in error
-    copy = shutil.copytree(finished, tmp_path / "untrained")
+    copy = shutil.copytree(experts["anomaly"], tmp_path / "untrained")
     (copy / "best_checkpoint.pt").unlink()
     error = refused([*fusion_job, f"experts.anomaly={copy}"], tmp_path, capsys)
     assert f"{copy} has no best_checkpoint.pt" in error
