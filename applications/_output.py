@@ -14,7 +14,9 @@ def add_output(
     """Give a verb ``-o FILE [--force]``."""
     made.add_argument("-o", "--output", metavar=metavar, type=Path, required=required, default=default, help=help)
     made.add_argument(
-        "--force", action="store_true", help="replace a file that is there; never one that this command reads"
+        "--force",
+        action="store_true",
+        help="replace a file that is there and no earlier result of this command; never one that it reads",
     )
 
 

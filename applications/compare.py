@@ -29,6 +29,8 @@ SIDE_BY_SIDE = "side by side"
 def main(argv: list[str]) -> None:
     options = _arguments.compare(argv)
     require_writable(options.output, options.runs, force=options.force, is_result=is_comparison)
+    if options.output.suffix not in (".html", ".htm"):
+        raise ConfigError(f"--output must end in .html; got {options.output}")
     compare_runs(options.runs, options.output)
 
 

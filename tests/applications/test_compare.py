@@ -80,6 +80,8 @@ def test_a_run_that_cannot_be_compared_is_named(
 
 
 def test_what_is_no_comparison_says_why(finished: Path, run_folder: Path, tmp_path: Path, capsys: Output) -> None:
+    assert main(["compare", str(finished), str(run_folder), "-o", str(tmp_path / "page.pdf")]) == 2
+    assert "--output must end in .html; got " in capsys.readouterr().err
     assert main(["compare", str(finished)]) == 2
     assert capsys.readouterr().err == (
         "error: a comparison takes two runs or more: `credit-like compare RUN RUN ...`\n"
