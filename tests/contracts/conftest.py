@@ -1,4 +1,4 @@
-"""What the contract sweeps share: a small store, and runs without the waits that a tiny model has no use for."""
+"""What the contract sweeps share: a store, a configuration, and runs without waits that a tiny model does not need."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from applications.__main__ import main
 from credit_like.graphs import GraphStore
 from tests.graphs.conftest import SETTINGS, three_way_plan, two_captures
 
@@ -25,3 +26,10 @@ def quick_runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def gat_config(capsys: pytest.CaptureFixture[str]) -> str:
+    """The shipped GAT's configuration, as a run folder has it."""
+    assert main(["config", "show", "gat"]) == 0
+    return capsys.readouterr().out

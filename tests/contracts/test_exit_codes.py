@@ -92,14 +92,12 @@ MISSING = [
 
 
 @pytest.fixture(autouse=True)
-def _a_folder_with_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def _a_folder_with_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gat_config: str) -> None:
     """The configurations of two runs, and nothing else."""
     monkeypatch.chdir(tmp_path)
-    assert main(["config", "show", "gat"]) == 0
-    shown = capsys.readouterr().out
     for name in ("run", "other"):
         Path(name).mkdir()
-        Path(name, "config.yml").write_text(shown)
+        Path(name, "config.yml").write_text(gat_config)
 
 
 def files() -> list[str]:

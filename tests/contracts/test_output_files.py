@@ -41,17 +41,15 @@ READS = [
 
 
 @pytest.fixture(autouse=True)
-def _inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def _inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gat_config: str) -> None:
     """Two runs and a log, of which a command that is refused reads no more than the configurations."""
     monkeypatch.chdir(tmp_path)
-    assert main(["config", "show", "gat"]) == 0
-    shown = capsys.readouterr().out
     for folder in ("run", "other"):
         Path(folder).mkdir()
         for name in ("certificate.json", "metrics.json", "scores.parquet", "report.html"):
             Path(folder, name).write_text("{}")
         Path(folder, "explanations.json").write_text('{"schema_version": 1, "explanations": []}')
-        Path(folder, "config.yml").write_text(shown)
+        Path(folder, "config.yml").write_text(gat_config)
     Path("logs").mkdir()
     Path("elsewhere").mkdir()
     Path("names.dbc").write_text('VERSION ""\n')

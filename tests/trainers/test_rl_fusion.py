@@ -1,4 +1,4 @@
-"""RLFusionTrainer: its agents find who is right, and it never deploys less than the best expert."""
+"""RLFusionTrainer: its agents find who is right, and the policy is used only where it beats both experts."""
 
 from __future__ import annotations
 
